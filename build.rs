@@ -1,0 +1,22 @@
+//! Compiles `proto/` in pure Rust: no `protoc` is needed on the machine.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+const SERVICES: &[&str] = &["proto/pilotgate/v1/messaging_service.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=proto");
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(SERVICES)?;
+
+    // Reflection serves the compiler's own encoding: re-encoding the parsed set would drop unknown options.
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptor.bin"), compiler.encode_file_descriptor_set())?;
+
+    tonic_prost_build::configure()
+        .bytes(".pilotgate.v1.MediaContent.data")
+        .btree_map(".")
+        .extern_path(".google.rpc.Status", "::tonic_types::pb::Status")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

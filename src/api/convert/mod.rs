@@ -1,0 +1,18 @@
+//! The only place where protobuf and domain meet.
+//!
+//! Into the domain, a conversion reports every violation at once, each with its field path. Out of it, a conversion
+//! cannot fail.
+
+mod content;
+mod filter;
+mod reply;
+mod send;
+mod times;
+mod violations;
+
+pub(super) use self::{
+    filter::{follow_request, message_ids},
+    reply::{cancel_response, frame, message},
+    send::send_request,
+    violations::Violations,
+};

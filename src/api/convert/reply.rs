@@ -1,0 +1,204 @@
+//! Messages and frames, to the wire.
+
+use super::times::{proto, proto_span};
+use crate::{
+    domain::{
+        event::Update,
+        failure::{Failure, FailureCode},
+        merge::Observed,
+        message::{ForeignIds, Handoff, Message},
+        position::Position,
+        recipient::Recipient,
+        status::{Origin, Status},
+    },
+    fanout::{Cursors, Fingerprint, Frame, Idle},
+    messaging::{CancelOutcome, CancelResult},
+    proto::v1,
+};
+
+/// A message.
+pub(in crate::api) fn message(message: Message) -> v1::Message {
+    let time = |status| message.times.get(status).map(proto);
+    let failure = (message.status == Status::Failed).then_some(message.failure.as_ref()).flatten();
+    let [upstream_id, correlation_id, external_id] = ids(&message.ids);
+    v1::Message {
+        message_id: message.origins.message_id.to_string(),
+        number: message.origins.number.to_string(),
+        caller: message.origins.caller.to_string(),
+        recipient: Some(recipient(message.origins.recipient)),
+        status: status(message.status).into(),
+        raw_status: message.unknown_words.last().cloned().unwrap_or_default(),
+        upstream_id,
+        correlation_id,
+        external_id,
+        request_id: message.origins.request_id.map(String::from).unwrap_or_default(),
+        handoff: match message.origins.handoff {
+            Handoff::Direct => v1::Handoff::Direct,
+            Handoff::Queued => v1::Handoff::Queued,
+        }
+        .into(),
+        labels: message.origins.labels,
+        metadata: message.origins.metadata,
+        create_time: Some(proto(message.origins.create_time)),
+        queue_time: time(Status::Queued),
+        sent_time: time(Status::Sent),
+        delivered_time: time(Status::Delivered),
+        read_time: time(Status::Read),
+        failed_time: time(Status::Failed),
+        cancel_time: time(Status::Canceled),
+        failure: failure.map(self::failure),
+        attempts: i32::try_from(message.attempts).unwrap_or(i32::MAX),
+        flow_token: message.flow_token.unwrap_or_default(),
+    }
+}
+
+/// The results of a cancellation.
+pub(in crate::api) fn cancel_response(results: Vec<CancelResult>) -> v1::CancelMessagesResponse {
+    let results = results.into_iter().map(|result| v1::CancelResult {
+        message_id: result.id.to_string(),
+        outcome: match result.outcome {
+            CancelOutcome::Canceled => v1::CancelOutcome::Canceled,
+            CancelOutcome::TooLate => v1::CancelOutcome::TooLate,
+            CancelOutcome::NotFound => v1::CancelOutcome::NotFound,
+            CancelOutcome::AlreadyCanceled => v1::CancelOutcome::AlreadyCanceled,
+            CancelOutcome::Unclear => v1::CancelOutcome::Unspecified,
+        }
+        .into(),
+        message: result.message.map(message),
+        detail: result.detail,
+    });
+    v1::CancelMessagesResponse { results: results.collect() }
+}
+
+/// A frame of a stream that resumes behind `after`.
+pub(in crate::api) fn frame(
+    frame: Frame,
+    after: Position,
+    cursors: &Cursors,
+    filter: Fingerprint,
+) -> v1::StreamStatusUpdatesResponse {
+    use v1::stream_status_updates_response::Frame as Wire;
+    let cursor = cursors.encode(after, filter);
+    let frame = match frame {
+        Frame::Update(event) => Wire::Update(update(&event.update)),
+        Frame::Heartbeat { head_lag, backlog, idle } => Wire::Heartbeat(v1::Heartbeat {
+            head_lag: Some(proto_span(head_lag)),
+            backlog: i64::try_from(backlog).unwrap_or(i64::MAX),
+            idle_reason: match idle {
+                Idle::Started => v1::IdleReason::Started,
+                Idle::CaughtUp => v1::IdleReason::CaughtUp,
+                Idle::CatchingUp => v1::IdleReason::CatchingUp,
+            }
+            .into(),
+        }),
+        Frame::Gap { from } => Wire::Gap(v1::Gap {
+            from: if from == Position::START { String::new() } else { cursors.encode(from, filter) },
+            to: cursor.clone(),
+            reason: v1::GapReason::Retention.into(),
+        }),
+        Frame::Drain { reconnect_after } => {
+            Wire::Drain(v1::Drain { reconnect_after: Some(proto_span(reconnect_after)) })
+        }
+    };
+    v1::StreamStatusUpdatesResponse { cursor, frame: Some(frame) }
+}
+
+fn update(update: &Update) -> v1::StatusUpdate {
+    let origins = &update.origins;
+    let (observed, raw_status, failed) = match &update.observed {
+        Observed::Reached(reached) => (status(*reached), String::new(), None),
+        Observed::Failed(reported) => (v1::MessageStatus::Failed, String::new(), Some(failure(reported))),
+        Observed::Unknown(word) => (v1::MessageStatus::Unspecified, word.clone(), None),
+    };
+    let [upstream_id, correlation_id, external_id] = ids(&update.ids);
+    v1::StatusUpdate {
+        message_id: origins.message_id.to_string(),
+        number: origins.number.to_string(),
+        status: observed.into(),
+        raw_status,
+        current_status: status(update.current).into(),
+        fact_time: Some(proto(update.at)),
+        observe_time: Some(proto(update.observed_at)),
+        origin: match update.origin {
+            Origin::SendReply => v1::Origin::SendReply,
+            Origin::Webhook => v1::Origin::Webhook,
+            Origin::Poll => v1::Origin::Poll,
+            Origin::Gateway => v1::Origin::Gateway,
+        }
+        .into(),
+        correction: update.correction,
+        failure: failed,
+        upstream_id,
+        correlation_id,
+        external_id,
+        request_id: origins.request_id.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        recipient: Some(recipient(origins.recipient.clone())),
+        labels: origins.labels.clone(),
+        metadata: origins.metadata.clone(),
+        caller: origins.caller.to_string(),
+    }
+}
+
+fn ids(ids: &ForeignIds) -> [String; 3] {
+    [
+        ids.upstream.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        ids.correlation.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        ids.external.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+    ]
+}
+
+fn recipient(recipient: Recipient) -> v1::Recipient {
+    use v1::recipient::Kind;
+    let kind = match recipient {
+        Recipient::Phone(phone) => Kind::PhoneNumber(phone.into()),
+        Recipient::User(id) => Kind::UserId(id),
+        Recipient::Group(jid) => Kind::GroupId(jid),
+        Recipient::Newsletter(jid) => Kind::NewsletterId(jid),
+    };
+    v1::Recipient { kind: Some(kind) }
+}
+
+const fn status(status: Status) -> v1::MessageStatus {
+    match status {
+        Status::Pending => v1::MessageStatus::Pending,
+        Status::InDoubt => v1::MessageStatus::InDoubt,
+        Status::Queued => v1::MessageStatus::Queued,
+        Status::Sent => v1::MessageStatus::Sent,
+        Status::Canceled => v1::MessageStatus::Canceled,
+        Status::Failed => v1::MessageStatus::Failed,
+        Status::Delivered => v1::MessageStatus::Delivered,
+        Status::Read => v1::MessageStatus::Read,
+    }
+}
+
+fn failure(failure: &Failure) -> v1::Failure {
+    v1::Failure {
+        code: failure.code().map_or(v1::FailureCode::Unspecified, failure_code).into(),
+        raw_code: failure.raw_code.clone(),
+        message: failure.message.clone(),
+        permanent: failure.is_permanent(),
+        safe_to_resend: failure.is_safe_to_resend(),
+    }
+}
+
+const fn failure_code(code: FailureCode) -> v1::FailureCode {
+    match code {
+        FailureCode::DeliveredNotConfirmed => v1::FailureCode::DeliveredNotConfirmed,
+        FailureCode::TemplateVersionNotFound => v1::FailureCode::TemplateVersionNotFound,
+        FailureCode::InvalidDestination => v1::FailureCode::InvalidDestination,
+        FailureCode::PilotSelfNumber => v1::FailureCode::PilotSelfNumber,
+        FailureCode::NeverAttemptedMaxAgeExceeded => v1::FailureCode::NeverAttemptedMaxAgeExceeded,
+        FailureCode::ExpiredAfterAttempts => v1::FailureCode::ExpiredAfterAttempts,
+        FailureCode::MessageExpired => v1::FailureCode::MessageExpired,
+        FailureCode::DeliveryTimeout => v1::FailureCode::DeliveryTimeout,
+        FailureCode::NumberNotFoundRemoved => v1::FailureCode::NumberNotFoundRemoved,
+        FailureCode::LinkedWhatsappInstanceNotFound => v1::FailureCode::LinkedWhatsappInstanceNotFound,
+        FailureCode::WhatsappNotExist => v1::FailureCode::WhatsappNotExist,
+        FailureCode::MetaTemplateNotApproved => v1::FailureCode::MetaTemplateNotApproved,
+        FailureCode::MetaOutside24hWindow => v1::FailureCode::MetaOutside24hWindow,
+        FailureCode::MetaNoConversation => v1::FailureCode::MetaNoConversation,
+        FailureCode::MetaRateLimited => v1::FailureCode::MetaRateLimited,
+        FailureCode::Rejected => v1::FailureCode::Rejected,
+        FailureCode::NotSent => v1::FailureCode::NotSent,
+    }
+}

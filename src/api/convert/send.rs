@@ -1,0 +1,92 @@
+//! A send request, from the wire.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::{
+    content::{content, recipient},
+    times::timestamp,
+    violations::Violations,
+};
+use crate::{
+    api::status::not_implemented,
+    domain::{Invalid, ids::RequestId, intent::Intent},
+    messaging::SendRequest,
+    proto::v1,
+};
+
+/// Checks everything but the number, which was read before. `now` decides what lies in the future.
+pub(in crate::api) fn send_request(
+    request: v1::SendMessageRequest,
+    now: Timestamp,
+    deadline: Option<Instant>,
+) -> Result<SendRequest, Status> {
+    let handoff = request.handoff();
+    let mut wrong = Violations::default();
+    if request.number.is_empty() {
+        wrong.add("number", "is required");
+    }
+    if v1::Handoff::try_from(request.handoff).is_err() {
+        wrong.add("handoff", "must be a known hand-off");
+    }
+    let recipient = recipient(&mut wrong, request.recipient);
+    let content = content(&mut wrong, request.content);
+    let deliver_at = future(&mut wrong, "deliver_at", request.deliver_at, now);
+    let deliver_until = future(&mut wrong, "deliver_until", request.deliver_until, now);
+    if let (Some(at), Some(until)) = (deliver_at, deliver_until)
+        && until <= at
+    {
+        wrong.add("deliver_until", "must lie after deliver_at");
+    }
+    let labels = labels(&mut wrong, request.labels);
+    check_metadata(&mut wrong, &request.metadata);
+    let request_id = match request.request_id.as_str() {
+        "" => None,
+        text => wrong.take("request_id", RequestId::from_text(text)),
+    };
+    let intent = recipient.zip(content).map(|(recipient, content)| Intent {
+        recipient,
+        content,
+        deliver_at,
+        deliver_until,
+        labels,
+        mark_read: request.mark_read,
+    });
+    let intent = wrong.finish(intent)?;
+    if handoff == v1::Handoff::Queued {
+        return Err(not_implemented("HANDOFF_QUEUED"));
+    }
+    Ok(SendRequest { intent, metadata: request.metadata, request_id, deadline })
+}
+
+fn future(
+    wrong: &mut Violations,
+    field: &str,
+    time: Option<prost_types::Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let in_future = |time| {
+        let time = timestamp(time)?;
+        if time > now { Ok(time) } else { Err(Invalid::because("must lie in the future")) }
+    };
+    wrong.take(field, in_future(time?))
+}
+
+fn labels(wrong: &mut Violations, labels: Vec<String>) -> Vec<String> {
+    wrong.count("labels", labels.len(), 0..=16);
+    let labels = labels.into_iter().enumerate();
+    labels.filter_map(|(index, label)| wrong.text(format!("labels[{index}]"), label, 64)).collect()
+}
+
+fn check_metadata(wrong: &mut Violations, metadata: &BTreeMap<String, String>) {
+    wrong.count("metadata", metadata.len(), 0..=16);
+    for (key, value) in metadata {
+        if !(1..=64).contains(&key.len()) || value.len() > 256 {
+            let shown: String = key.chars().take(64).collect();
+            wrong.add(format!("metadata[{shown:?}]"), "must have a key of 1 to 64 bytes and a value of at most 256");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `pilotgate.v1.MessagingService`.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{Stream, stream};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+use super::{
+    convert::{self, Violations},
+    status::{not_implemented, of_follow, of_look, of_not_granted, of_send, of_store},
+};
+use crate::{
+    domain::{ids::NumberName, principal::Principal, sources::Sources},
+    fanout::{Fanout, Follow},
+    identity::{CredentialError, Identity, NotGranted, Visibility},
+    keys::KeyRing,
+    messaging::Messaging,
+    proto::v1::{self, messaging_service_server::MessagingService},
+};
+
+type Frames = Pin<Box<dyn Stream<Item = Result<v1::StreamStatusUpdatesResponse, Status>> + Send>>;
+type BulkResults = stream::Empty<Result<v1::SendMessagesResponse, Status>>;
+
+/// The callers' service.
+#[derive(Clone)]
+pub struct MessagingApi {
+    messaging: Messaging,
+    fanout: Fanout,
+    identity: Arc<Identity>,
+    keys: Arc<KeyRing>,
+    sources: Sources,
+}
+
+impl MessagingApi {
+    /// Over these use cases.
+    pub const fn new(
+        messaging: Messaging,
+        fanout: Fanout,
+        identity: Arc<Identity>,
+        keys: Arc<KeyRing>,
+        sources: Sources,
+    ) -> Self {
+        Self { messaging, fanout, identity, keys, sources }
+    }
+
+    /// A number named by a caller who can see something on it.
+    fn seen_number(&self, sight: &Visibility, word: &str) -> Result<NumberName, Status> {
+        let number = self.keys.find(word).filter(|number| sight.reaches(number));
+        number.ok_or_else(|| of_not_granted(NotGranted))
+    }
+}
+
+#[tonic::async_trait]
+impl MessagingService for MessagingApi {
+    type SendMessagesStream = BulkResults;
+    type StreamStatusUpdatesStream = Frames;
+
+    async fn send_message(
+        &self,
+        request: Request<v1::SendMessageRequest>,
+    ) -> Result<Response<v1::SendMessageResponse>, Status> {
+        let principal = principal(&request)?;
+        let deadline = deadline(request.metadata());
+        let request = request.into_inner();
+        let right = match request.number.as_str() {
+            "" => Err(NotGranted),
+            word => self.identity.authorize(&principal, self.keys.find(word)),
+        };
+        // Without a number there is no right to check; the conversion says so, with everything else that is wrong.
+        if right.is_err() && !request.number.is_empty() {
+            return Err(of_not_granted(NotGranted));
+        }
+        let request = convert::send_request(request, self.sources.now(), deadline)?;
+        let right = right.map_err(of_not_granted)?;
+        let sent = self.messaging.send(right, request).await.map_err(|error| of_send(&error))?;
+        Ok(Response::new(v1::SendMessageResponse {
+            message: Some(convert::message(sent.message)),
+            replayed: sent.replayed,
+        }))
+    }
+
+    async fn send_messages(
+        &self,
+        _: Request<Streaming<v1::SendMessagesRequest>>,
+    ) -> Result<Response<BulkResults>, Status> {
+        Err(not_implemented("SendMessages"))
+    }
+
+    async fn get_message(
+        &self,
+        request: Request<v1::GetMessageRequest>,
+    ) -> Result<Response<v1::GetMessageResponse>, Status> {
+        use v1::get_message_request::Key;
+        let sight = self.identity.visibility(&principal(&request)?);
+        let request = request.into_inner();
+        let mut wrong = Violations::default();
+        let found = match request.key {
+            None => {
+                wrong.add("key", "is required");
+                return wrong.finish(None);
+            }
+            Some(Key::MessageId(text)) => {
+                let ids = convert::message_ids(&mut wrong, "message_id", &[text], 1..=1);
+                let id = wrong.finish(ids.first().copied())?;
+                self.messaging.by_id(&sight, id).await
+            }
+            Some(Key::Upstream(key)) => {
+                for (field, text) in [("upstream.number", &key.number), ("upstream.upstream_id", &key.upstream_id)] {
+                    if text.is_empty() {
+                        wrong.add(field, "is required");
+                    }
+                }
+                wrong.finish(Some(()))?;
+                let number = self.seen_number(&sight, &key.number)?;
+                self.messaging.by_foreign_id(&sight, &number, &key.upstream_id).await
+            }
+        };
+        let mut message = found.map_err(|error| of_look(&error))?;
+        if request.refresh {
+            message = self.messaging.refresh(message).await.map_err(|error| of_look(&error))?;
+        }
+        Ok(Response::new(v1::GetMessageResponse { message: Some(convert::message(message)) }))
+    }
+
+    async fn list_messages(
+        &self,
+        _: Request<v1::ListMessagesRequest>,
+    ) -> Result<Response<v1::ListMessagesResponse>, Status> {
+        Err(not_implemented("ListMessages"))
+    }
+
+    async fn cancel_messages(
+        &self,
+        request: Request<v1::CancelMessagesRequest>,
+    ) -> Result<Response<v1::CancelMessagesResponse>, Status> {
+        let principal = principal(&request)?;
+        let mut wrong = Violations::default();
+        let ids = convert::message_ids(&mut wrong, "message_ids", &request.into_inner().message_ids, 1..=1000);
+        let ids = wrong.finish(Some(ids))?;
+        let results = self.messaging.cancel(&self.identity, &principal, &ids).await;
+        Ok(Response::new(convert::cancel_response(results.map_err(|error| of_store(&error))?)))
+    }
+
+    async fn stream_status_updates(
+        &self,
+        request: Request<v1::StreamStatusUpdatesRequest>,
+    ) -> Result<Response<Frames>, Status> {
+        let sight = self.identity.visibility(&principal(&request)?);
+        let request = convert::follow_request(request.into_inner(), sight, &self.keys)?;
+        let follow = self.fanout.follow(request).await.map_err(|error| of_follow(&error))?;
+        let cursors = self.fanout.cursors().clone();
+        let frames = stream::unfold((follow, cursors), |(mut follow, cursors)| async move {
+            let next = follow.next().await?;
+            let frame = next
+                .map_err(|error| of_follow(&error))
+                .map(|frame| convert::frame(frame, Follow::position(&follow), &cursors, follow.filter().fingerprint()));
+            Some((frame, (follow, cursors)))
+        });
+        Ok(Response::new(Box::pin(frames)))
+    }
+
+    async fn commit_cursor(
+        &self,
+        _: Request<v1::CommitCursorRequest>,
+    ) -> Result<Response<v1::CommitCursorResponse>, Status> {
+        Err(not_implemented("CommitCursor"))
+    }
+}
+
+/// Who calls, as the layer in front has found.
+fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
+    let principal = request.extensions().get::<Principal>().cloned();
+    principal.ok_or_else(|| super::status::of_credential(CredentialError::Missing))
+}
+
+/// When the caller stops waiting, by its `grpc-timeout`: at most eight digits and a unit.
+fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok()?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(amount.checked_mul(3600)?),
+        "M" => Duration::from_secs(amount.checked_mul(60)?),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    };
+    Instant::now().checked_add(timeout)
+}

@@ -1,0 +1,16 @@
+//! The gRPC door: handlers of a few lines, the one conversion between protobuf and domain, the one table from errors to
+//! statuses.
+//!
+//! Owns nothing that lasts and decides nothing about messages. A handler authenticates nobody either: that has happened in
+//! [`authenticate`] before it is called.
+
+pub mod authenticate;
+mod convert;
+mod messaging;
+mod reasons;
+mod status;
+
+pub use self::{
+    messaging::MessagingApi,
+    reasons::{CATALOGUE, Reason, SameRequestId},
+};

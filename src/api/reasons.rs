@@ -1,0 +1,133 @@
+//! The catalogue of reasons: every `ErrorInfo.reason` that is ours, with what a caller may do about it.
+//!
+//! One table; the README's is held against it by a test.
+
+use tonic::Code;
+
+/// The domain of every `ErrorInfo` of this gateway.
+pub(super) const DOMAIN: &str = "pilotgate";
+
+/// Whether a call may be repeated with the same `request_id`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameRequestId {
+    /// It may, and the message is sent at most once.
+    Safe,
+    /// It would be answered the same way.
+    Pointless,
+    /// The call takes none.
+    NotApplicable,
+}
+
+impl SameRequestId {
+    /// The word in the README's table.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::Pointless => "pointless",
+            Self::NotApplicable => "-",
+        }
+    }
+}
+
+/// One line of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The reason.
+    pub reason: Reason,
+    /// Its word on the wire.
+    pub word: &'static str,
+    /// The gRPC code that goes with it.
+    pub code: Code,
+    /// Whether the same call may succeed later without anybody doing anything.
+    pub retryable: bool,
+    /// Whether it may be repeated with the same `request_id`.
+    pub same_request_id: SameRequestId,
+    /// Who has to act.
+    pub acts: &'static str,
+    /// What has happened.
+    pub meaning: &'static str,
+}
+
+macro_rules! reasons {
+    ($($name:ident = $word:literal, $code:ident, retryable: $retryable:literal, $same:ident, acts: $acts:literal,
+       $meaning:literal;)*) => {
+        /// Why a call failed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $(#[doc = $meaning] $name,)*
+        }
+
+        /// Every reason, in the order of the README.
+        pub const CATALOGUE: &[Entry] = &[
+            $(Entry {
+                reason: Reason::$name,
+                word: $word,
+                code: Code::$code,
+                retryable: $retryable,
+                same_request_id: SameRequestId::$same,
+                acts: $acts,
+                meaning: $meaning,
+            },)*
+        ];
+
+        impl Reason {
+            /// Its line in the catalogue.
+            pub const fn entry(self) -> &'static Entry {
+                &CATALOGUE[self as usize]
+            }
+        }
+    };
+}
+
+reasons! {
+    CredentialMissing = "CREDENTIAL_MISSING", Unauthenticated, retryable: false, NotApplicable, acts: "caller",
+        "No `authorization` metadata came with the call.";
+    CredentialInvalid = "CREDENTIAL_INVALID", Unauthenticated, retryable: false, NotApplicable, acts: "caller",
+        "The credential is not one of a registered caller.";
+    NumberNotGranted = "NUMBER_NOT_GRANTED", PermissionDenied, retryable: false, NotApplicable, acts: "platform team",
+        "The caller has no such right on this number, or the number does not exist; which of the two is not told.";
+    InvalidRequest = "INVALID_REQUEST", InvalidArgument, retryable: false, Safe, acts: "caller",
+        "Fields are missing or wrong; `BadRequest` lists all of them. Nothing was stored.";
+    RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, retryable: false, Pointless, acts: "caller",
+        "The `request_id` stands for another request of this caller.";
+    RequestInProgress = "REQUEST_IN_PROGRESS", Aborted, retryable: true, Safe, acts: "nobody",
+        "The first call with this `request_id` still runs.";
+    UpstreamRejected = "UPSTREAM_REJECTED", FailedPrecondition, retryable: false, Safe, acts: "caller",
+        "Pilot Status refused without a code of its own. With one, that code is the reason. Nothing was sent. The gRPC \
+         code follows the HTTP status: 400 INVALID_ARGUMENT, 404 NOT_FOUND, else FAILED_PRECONDITION.";
+    NumberKeyRefused = "NUMBER_KEY_REFUSED", FailedPrecondition, retryable: false, Safe, acts: "platform team",
+        "Pilot Status does not accept the number's key. Nothing was sent. The caller's own credential is fine.";
+    UpstreamRateLimited = "UPSTREAM_RATE_LIMITED", ResourceExhausted, retryable: true, Safe, acts: "nobody",
+        "Pilot Status asks to slow down. Nothing was sent.";
+    UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, retryable: true, Safe, acts: "nobody",
+        "Pilot Status could not be reached. Nothing was sent.";
+    SendInDoubt = "SEND_IN_DOUBT", Unknown, retryable: true, Safe, acts: "caller",
+        "It is not known whether Pilot Status took the message; it is `IN_DOUBT`. Repeating the call with the same \
+         `request_id` settles it without sending twice, if `RetryInfo` is given. Never repeat it under another one.";
+    MessageNotFound = "MESSAGE_NOT_FOUND", NotFound, retryable: false, NotApplicable, acts: "caller",
+        "There is no such message that the caller may see.";
+    CursorExpired = "CURSOR_EXPIRED", OutOfRange, retryable: false, NotApplicable, acts: "caller",
+        "Updates behind the start of the stream were trimmed. Metadata: `oldest_cursor`, `oldest_time`.";
+    CursorInvalid = "CURSOR_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",
+        "The cursor was not made by this gateway for a stream with this filter and caller, or it was changed.";
+    Overloaded = "OVERLOADED", Unavailable, retryable: true, Safe, acts: "nobody",
+        "Too much is going on. Nothing was stored.";
+    Draining = "DRAINING", Unavailable, retryable: true, Safe, acts: "nobody",
+        "The gateway is shutting down; another one, or the next one, serves the call.";
+    StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, retryable: true, Safe, acts: "platform team",
+        "The gateway's store failed. What Pilot Status had not accepted by then was not sent.";
+    NotImplemented = "NOT_IMPLEMENTED", Unimplemented, retryable: false, NotApplicable, acts: "caller",
+        "This version of the gateway does not serve it yet.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_finds_its_own_line() {
+        for entry in CATALOGUE {
+            assert_eq!(entry.reason.entry().word, entry.word);
+        }
+    }
+}

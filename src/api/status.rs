@@ -1,0 +1,235 @@
+//! Any error becomes a gRPC status here and nowhere else.
+//!
+//! Each error has two texts. The caller's is written here; the operator's, with the causes, goes to the log here and
+//! never crosses the edge.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::reasons::{DOMAIN, Reason};
+use crate::{
+    domain::ids::MessageId,
+    fanout::{CursorError, FollowError},
+    identity::{CredentialError, NotGranted},
+    messaging::{LookError, SendError},
+    store::StoreError,
+    upstream::{Doubt, ReadError, Refusal, RefusalClass},
+};
+
+/// What a caller is asked to wait where nothing better is known.
+const DEFAULT_WAIT: Duration = Duration::from_secs(1);
+
+/// An error on its way to the wire.
+struct Answer {
+    reason: Reason,
+    text: String,
+    metadata: HashMap<String, String>,
+    retry: Option<Duration>,
+}
+
+impl Answer {
+    fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self { reason, text: text.into(), metadata: HashMap::new(), retry: None }
+    }
+
+    fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry = Some(wait);
+        self
+    }
+
+    fn into_status(self) -> Status {
+        let entry = self.reason.entry();
+        self.into_status_as(entry.code, entry.word.to_owned(), |_| {})
+    }
+
+    fn into_status_as(self, code: Code, reason: String, add: impl FnOnce(&mut ErrorDetails)) -> Status {
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, self.metadata);
+        if let Some(wait) = self.retry {
+            details.set_retry_info(Some(wait));
+        }
+        add(&mut details);
+        Status::with_error_details(code, self.text, details)
+    }
+}
+
+/// Fields that are missing or wrong: all of them, by their paths in the protobuf schema.
+pub(super) fn invalid_request(violations: Vec<FieldViolation>) -> Status {
+    let named: Vec<String> = violations.iter().map(|one| format!("{}: {}", one.field, one.description)).collect();
+    let entry = Reason::InvalidRequest.entry();
+    let answer = Answer::new(Reason::InvalidRequest, format!("invalid request: {}", named.join("; ")));
+    answer.into_status_as(entry.code, entry.word.to_owned(), |details| {
+        details.set_bad_request(violations);
+    })
+}
+
+/// Something that a later version serves.
+pub(super) fn not_implemented(what: &str) -> Status {
+    Answer::new(Reason::NotImplemented, format!("{what} is not served by this version")).into_status()
+}
+
+pub(super) fn of_credential(error: CredentialError) -> Status {
+    let answer = match error {
+        CredentialError::Missing => {
+            Answer::new(Reason::CredentialMissing, "send `authorization: Bearer <caller token>` metadata")
+        }
+        CredentialError::Invalid => Answer::new(Reason::CredentialInvalid, "the credential was not accepted"),
+    };
+    answer.into_status()
+}
+
+pub(super) fn of_not_granted(_: NotGranted) -> Status {
+    Answer::new(Reason::NumberNotGranted, "the caller has no such right on this number").into_status()
+}
+
+pub(super) fn of_store(error: &StoreError) -> Status {
+    tracing::error!(%error, "the store failed a call");
+    Answer::new(Reason::StoreUnavailable, "the gateway's store failed").retry_after(DEFAULT_WAIT).into_status()
+}
+
+pub(super) fn of_send(error: &SendError) -> Status {
+    match error {
+        SendError::RequestIdReused(id) => {
+            let answer = Answer::new(Reason::RequestIdReused, "the request_id stands for another request");
+            answer.with("message_id", id).into_status()
+        }
+        SendError::InProgress(id) => {
+            let answer = Answer::new(Reason::RequestInProgress, "the first call with this request_id still runs");
+            answer.with("message_id", id).retry_after(DEFAULT_WAIT).into_status()
+        }
+        SendError::Overloaded => {
+            let answer = Answer::new(Reason::Overloaded, "too many sends are waiting for pilot status");
+            answer.retry_after(DEFAULT_WAIT).into_status()
+        }
+        SendError::Refused { id, refusal } => of_refusal(refusal, Some(*id)),
+        SendError::NotSent { id, detail } => {
+            tracing::warn!(message_id = %id, %detail, "pilot status could not be reached");
+            let answer =
+                Answer::new(Reason::UpstreamUnavailable, "pilot status could not be reached; nothing was sent");
+            answer.with("message_id", id).retry_after(DEFAULT_WAIT).into_status()
+        }
+        SendError::InDoubt { id, doubt, repeatable } => of_doubt(*id, doubt, *repeatable),
+        SendError::Store(error) => of_store(error),
+    }
+}
+
+pub(super) fn of_look(error: &LookError) -> Status {
+    match error {
+        LookError::NotFound | LookError::Upstream(ReadError::NotFound) => {
+            Answer::new(Reason::MessageNotFound, "there is no such message").into_status()
+        }
+        LookError::Upstream(ReadError::Refused(refusal)) => of_refusal(refusal, None),
+        LookError::Upstream(ReadError::Unavailable { detail }) => {
+            tracing::warn!(%detail, "a message could not be read back");
+            let answer = Answer::new(Reason::UpstreamUnavailable, "pilot status gave no usable answer");
+            answer.retry_after(DEFAULT_WAIT).into_status()
+        }
+        LookError::Store(error) => of_store(error),
+    }
+}
+
+pub(super) fn of_follow(error: &FollowError) -> Status {
+    match error {
+        FollowError::TooMany => {
+            let answer = Answer::new(Reason::Overloaded, "as many streams are open as may be");
+            answer.retry_after(DEFAULT_WAIT).into_status()
+        }
+        FollowError::Cursor(error) => {
+            let why = match error {
+                CursorError::NotOurs => "not_ours",
+                CursorError::OtherLog => "other_log",
+                CursorError::OtherFilter => "other_filter",
+            };
+            Answer::new(Reason::CursorInvalid, error.to_string()).with("cause", why).into_status()
+        }
+        FollowError::Expired { oldest, oldest_time } => {
+            let answer = Answer::new(Reason::CursorExpired, "updates behind the start of the stream were trimmed");
+            let answer = answer.with("oldest_cursor", oldest);
+            match oldest_time {
+                Some(time) => answer.with("oldest_time", time).into_status(),
+                None => answer.into_status(),
+            }
+        }
+        FollowError::UnknownMessage => {
+            Answer::new(Reason::MessageNotFound, "a message in filter.message_ids does not exist").into_status()
+        }
+        FollowError::Draining => {
+            let answer = Answer::new(Reason::Draining, "the gateway is shutting down; resume with the last cursor");
+            answer.retry_after(DEFAULT_WAIT).into_status()
+        }
+        FollowError::Store(error) => of_store(error),
+    }
+}
+
+/// The table for answers of Pilot Status that refuse. Its own code is the reason wherever it gives one that can be.
+fn of_refusal(refusal: &Refusal, id: Option<MessageId>) -> Status {
+    let (reason, code) = match refusal.class {
+        RefusalClass::Invalid => (Reason::UpstreamRejected, Code::InvalidArgument),
+        RefusalClass::NotFound => (Reason::UpstreamRejected, Code::NotFound),
+        RefusalClass::Payment | RefusalClass::Forbidden | RefusalClass::Conflict => {
+            (Reason::UpstreamRejected, Code::FailedPrecondition)
+        }
+        RefusalClass::KeyRefused => (Reason::NumberKeyRefused, Code::FailedPrecondition),
+        RefusalClass::RateLimited => (Reason::UpstreamRateLimited, Code::ResourceExhausted),
+    };
+    tracing::warn!(message_id = id.map(tracing::field::display), %refusal, "pilot status refused");
+    let said = match (reason, refusal.message.as_str()) {
+        (Reason::NumberKeyRefused, _) => "pilot status does not accept the number's key".to_owned(),
+        (_, "") => "pilot status refused".to_owned(),
+        (_, message) => format!("pilot status refused: {message}"),
+    };
+    let mut answer = Answer::new(reason, said).with("upstream_status", refusal.status);
+    if let Some(id) = id {
+        answer = answer.with("message_id", id);
+    }
+    if let Some(upstream_code) = &refusal.code {
+        answer = answer.with("upstream_code", upstream_code);
+    }
+    if refusal.class == RefusalClass::RateLimited {
+        answer = answer.retry_after(refusal.retry_after.unwrap_or(DEFAULT_WAIT));
+    }
+    let own = refusal.code.as_deref().filter(|code| reason == Reason::UpstreamRejected && is_reason(code));
+    let word = own.unwrap_or(reason.entry().word).to_owned();
+    let subject = word.clone();
+    answer.into_status_as(code, word, |details| {
+        if code == Code::FailedPrecondition {
+            details.add_precondition_failure_violation(subject, "pilot-status", refusal.message.clone());
+        }
+    })
+}
+
+fn of_doubt(id: MessageId, doubt: &Doubt, repeatable: bool) -> Status {
+    tracing::warn!(message_id = %id, detail = doubt.detail, "a send is in doubt");
+    let text = if repeatable {
+        "it is not known whether pilot status took the message; repeat the call with the same request_id"
+    } else {
+        "it is not known whether pilot status took the message; do not send it again"
+    };
+    let mut answer = Answer::new(Reason::SendInDoubt, text).with("message_id", id);
+    if let Some(status) = doubt.status {
+        answer = answer.with("upstream_status", status);
+    }
+    if let Some(code) = &doubt.code {
+        answer = answer.with("upstream_code", code);
+    }
+    if repeatable {
+        answer = answer.retry_after(doubt.retry_after.unwrap_or(DEFAULT_WAIT));
+    }
+    answer.into_status()
+}
+
+/// The shape that `google.rpc.ErrorInfo` prescribes for reasons.
+fn is_reason(code: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let bytes = code.as_bytes();
+    (3..=63).contains(&bytes.len())
+        && bytes[0].is_ascii_uppercase()
+        && bytes.iter().all(|byte| inner(*byte))
+        && bytes.last() != Some(&b'_')
+}

@@ -1,0 +1,163 @@
+//! The configuration: gathered from the defaults, a file and the environment, checked whole before anything starts.
+//!
+//! The only reader of the environment. Each part of the gateway owns its `Options`; this room fills them. Every problem
+//! is reported at once, each with the place where it stands, and none with the text of a secret.
+
+mod registry;
+mod secrets;
+mod settings;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Toml},
+};
+
+pub use self::{secrets::SecretRef, settings::Settings};
+use crate::{fanout, http, identity::Caller, keys::Number, messaging, store, upstream};
+
+/// Every setting with its default, as a configuration file.
+pub const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The callers' port.
+    pub grpc: Grpc,
+    /// The HTTP port.
+    pub http_listen: SocketAddr,
+    /// How the HTTP port is bounded.
+    pub http: http::Options,
+    /// The upstream.
+    pub upstream: upstream::Options,
+    /// The store.
+    pub store: store::Options,
+    /// The use cases around a message.
+    pub messaging: messaging::Options,
+    /// The streams.
+    pub streams: fanout::Options,
+    /// Longest time from the signal to the end of the process.
+    pub shutdown_deadline: Duration,
+    /// What is logged.
+    pub log: Log,
+    /// The registered numbers, with their keys.
+    pub numbers: Vec<Number>,
+    /// The registered callers.
+    pub callers: Vec<Caller>,
+}
+
+/// The callers' port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grpc {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Whether server reflection is offered.
+    pub reflection: bool,
+    /// Longest message taken.
+    pub max_message_bytes: usize,
+    /// Calls in flight on one connection.
+    pub max_concurrent_streams: u32,
+    /// After this long without a frame the other side is asked for a sign of life.
+    pub keepalive_interval: Duration,
+    /// How long that sign is waited for.
+    pub keepalive_timeout: Duration,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Directives of `tracing_subscriber`'s `EnvFilter`.
+    pub level: String,
+    /// How entries are written.
+    pub format: LogFormat,
+}
+
+/// How log entries are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is wrong with a configuration: one line for each problem.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+/// Loads a configuration: defaults, then the file, then the environment.
+pub fn load(file: &Path) -> Result<Config, ConfigError> {
+    if !file.is_file() {
+        return Err(ConfigError(vec![format!("{} is not a readable file", file.display())]));
+    }
+    let figment = Figment::from(Toml::string(DEFAULTS)).merge(Toml::file_exact(file)).merge(
+        // Single names such as PILOTGATE_TOKEN belong to the client commands and to secrets.
+        Env::prefixed("PILOTGATE_").filter(|name| name.as_str().contains("__")).split("__"),
+    );
+    check(settings::read(&figment)?, Some(file))
+}
+
+/// Checks settings made by a program. Secrets may stand in them.
+pub fn check_in_memory(settings: Settings) -> Result<Config, ConfigError> {
+    check(settings, None)
+}
+
+/// `file` is where secrets that stand in the settings were read from; `None` if from no file.
+fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError> {
+    let mut wrong = Vec::new();
+    let base_url = settings::base_url(&settings.upstream.base_url, &mut wrong);
+    settings::check_bounds(&settings, &mut wrong);
+    let exposed = file.map(PathBuf::from).filter(|file| secrets::is_exposed(file));
+    let numbers = registry::numbers(settings.numbers, exposed.as_deref(), &mut wrong);
+    let callers = registry::callers(settings.callers, &numbers, &mut wrong);
+    let (Some(base_url), []) = (base_url, wrong.as_slice()) else {
+        return Err(ConfigError(wrong));
+    };
+    Ok(Config {
+        grpc: Grpc {
+            listen: settings.grpc.listen,
+            reflection: settings.grpc.reflection,
+            max_message_bytes: settings.grpc.max_message_bytes,
+            max_concurrent_streams: settings.grpc.max_concurrent_streams,
+            keepalive_interval: settings.grpc.keepalive_interval.0,
+            keepalive_timeout: settings.grpc.keepalive_timeout.0,
+        },
+        http_listen: settings.http.listen,
+        http: http::Options { max_body_bytes: settings.http.max_body_bytes },
+        upstream: upstream::Options {
+            base_url,
+            timeout: settings.upstream.timeout.0,
+            connect_timeout: settings.upstream.connect_timeout.0,
+            max_in_flight: settings.upstream.max_in_flight,
+            idle_timeout: settings.upstream.idle_timeout.0,
+        },
+        store: store::Options {
+            directory: settings.store.directory,
+            write_queue: settings.store.write_queue,
+            commit_batch: settings.store.commit_batch,
+            readers: settings.store.readers,
+        },
+        messaging: messaging::Options {
+            slot_wait: settings.messaging.slot_wait.0,
+            repeat_wait: settings.messaging.repeat_wait.0,
+            replay_window: settings.messaging.replay_window.0,
+        },
+        streams: fanout::Options {
+            max_streams: settings.streams.max,
+            window: settings.streams.window,
+            page: settings.streams.page,
+            drain_spread: settings.streams.drain_spread.0,
+        },
+        shutdown_deadline: settings.shutdown.deadline.0,
+        log: Log { level: settings.log.level, format: settings.log.format },
+        numbers,
+        callers,
+    })
+}

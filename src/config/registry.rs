@@ -1,0 +1,130 @@
+//! Numbers and callers, checked one by one and against each other.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+use secrecy::ExposeSecret;
+
+use super::settings::{CallerSettings, GrantSettings, NumberSettings};
+use crate::{
+    domain::{
+        ids::{CallerName, NumberName},
+        principal::{Grant, NumberScope},
+        recipient::PhoneNumber,
+        secret::{NumberKey, TokenHash, WebhookSecret},
+    },
+    identity::Caller,
+    keys::{Number, WebhookDoor},
+};
+
+/// Shorter path tokens could be guessed.
+const MIN_PATH_TOKEN: usize = 16;
+
+/// The numbers that are well formed; everything wrong with the others is noted.
+pub(super) fn numbers(settings: Vec<NumberSettings>, exposed: Option<&Path>, wrong: &mut Vec<String>) -> Vec<Number> {
+    let mut words: HashMap<String, String> = HashMap::new();
+    let mut doors = HashSet::new();
+    let mut numbers = Vec::new();
+    for settings in settings {
+        let place = format!("number {:?}", settings.name);
+        for word in [Some(&settings.name), settings.upstream_id.as_ref(), settings.phone.as_ref()].into_iter().flatten()
+        {
+            if let Some(other) = words.insert(word.clone(), settings.name.clone())
+                && (other != settings.name || word == &settings.name)
+            {
+                wrong.push(format!("{place}: {word:?} already stands for number {other:?}"));
+            }
+        }
+        match number(settings, exposed) {
+            Ok(number) => {
+                if number.webhook.as_ref().is_some_and(|door| !doors.insert(door.path_token)) {
+                    wrong.push(format!("{place}: its webhook_token is that of another number"));
+                }
+                numbers.push(number);
+            }
+            Err(problems) => wrong.extend(problems.into_iter().map(|problem| format!("{place}: {problem}"))),
+        }
+    }
+    numbers
+}
+
+fn number(settings: NumberSettings, exposed: Option<&Path>) -> Result<Number, Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut note = |field: &str, problem: String| wrong.push(format!("{field}: {problem}"));
+    let name = NumberName::from_text(&settings.name).map_err(|error| note("name", error.0)).ok();
+    let phone = settings.phone.map(|phone| phone.parse::<PhoneNumber>()).transpose();
+    let phone = phone.map_err(|error| note("phone", error.0)).ok().flatten();
+    let key = settings.key.resolve(exposed);
+    let key = key.and_then(|text| NumberKey::from_secret(text).map_err(|error| error.0));
+    let key = key.map_err(|error| note("key", error)).ok();
+    let secrets = settings.webhook_secrets.into_iter().filter_map(|reference| {
+        let secret = reference.resolve(exposed);
+        let secret = secret.and_then(|text| WebhookSecret::from_secret(text).map_err(|error| error.0));
+        secret.map_err(|error| note("webhook_secrets", error)).ok()
+    });
+    let secrets: Vec<WebhookSecret> = secrets.collect();
+    let path_token = settings.webhook_token.and_then(|reference| {
+        let token = reference.resolve(exposed).and_then(|token| {
+            let text = token.expose_secret();
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            if text.len() >= MIN_PATH_TOKEN && text.bytes().all(fits) {
+                Ok(TokenHash::of(text))
+            } else {
+                Err(format!("must be at least {MIN_PATH_TOKEN} characters of A-Z, a-z, 0-9, '-' and '_'"))
+            }
+        });
+        token.map_err(|error| note("webhook_token", error)).ok()
+    });
+    let webhook = path_token.map(|path_token| WebhookDoor { path_token, secrets });
+    match (name, key) {
+        (Some(name), Some(key)) if wrong.is_empty() => {
+            Ok(Number { name, upstream_id: settings.upstream_id, phone, key, webhook })
+        }
+        _ => Err(wrong),
+    }
+}
+
+/// The callers that are well formed; everything wrong with the others is noted.
+pub(super) fn callers(settings: Vec<CallerSettings>, numbers: &[Number], wrong: &mut Vec<String>) -> Vec<Caller> {
+    let mut names = HashSet::new();
+    let mut hashes = HashSet::new();
+    let mut callers = Vec::new();
+    for settings in settings {
+        let place = format!("caller {:?}", settings.name);
+        let mut note = |problem: &str| wrong.push(format!("{place}: {problem}"));
+        if !names.insert(settings.name.clone()) {
+            note("is there twice");
+        }
+        let tokens = settings.token_hashes.iter().filter_map(|text| {
+            let hash = TokenHash::from_hex(text).map_err(|error| note(&format!("token_hashes: {error}"))).ok()?;
+            if !hashes.insert(hash) {
+                note("token_hashes: the same token is there twice");
+            }
+            Some(hash)
+        });
+        let tokens = tokens.collect();
+        let grants = settings.grants.into_iter();
+        let grants = grants.filter_map(|settings| grant(settings, numbers).map_err(|error| note(&error)).ok());
+        let grants = grants.collect();
+        match CallerName::from_text(&settings.name) {
+            Ok(name) => callers.push(Caller { name, tokens, grants }),
+            Err(error) => note(&format!("name: {error}")),
+        }
+    }
+    callers
+}
+
+fn grant(settings: GrantSettings, numbers: &[Number]) -> Result<Grant, String> {
+    let permissions = settings.permissions;
+    if permissions.is_empty() {
+        return Err("grants: permissions must not be empty".to_owned());
+    }
+    if settings.number == "*" {
+        return Ok(Grant { numbers: NumberScope::All, permissions });
+    }
+    let known = numbers.iter().find(|number| number.name.as_str() == settings.number);
+    let known = known.ok_or_else(|| format!("grants: there is no number {:?}", settings.number))?;
+    Ok(Grant { numbers: NumberScope::One(known.name.clone()), permissions })
+}

@@ -1,0 +1,215 @@
+//! The settings as they are written. Their shape is that of `defaults.toml`, which documents each of them; unknown names
+//! are refused.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use figment::{
+    Figment,
+    providers::{Format, Toml},
+};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use url::Url;
+
+use super::{ConfigError, DEFAULTS, LogFormat, secrets::SecretRef};
+use crate::domain::principal::Permission;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub grpc: GrpcSettings,
+    pub http: HttpSettings,
+    pub upstream: UpstreamSettings,
+    pub store: StoreSettings,
+    pub messaging: MessagingSettings,
+    pub streams: StreamSettings,
+    pub shutdown: ShutdownSettings,
+    pub log: LogSettings,
+    #[serde(default)]
+    pub numbers: Vec<NumberSettings>,
+    #[serde(default)]
+    pub callers: Vec<CallerSettings>,
+}
+
+macro_rules! sections {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)* })*) => {
+        $($(#[$doc])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+                pub struct $name { $(pub $field: $type,)* })*
+    };
+}
+
+sections! {
+    /// `[grpc]`
+    GrpcSettings {
+        listen: SocketAddr,
+        reflection: bool,
+        max_message_bytes: usize,
+        max_concurrent_streams: u32,
+        keepalive_interval: Span,
+        keepalive_timeout: Span,
+    }
+    /// `[http]`
+    HttpSettings {
+        listen: SocketAddr,
+        max_body_bytes: usize,
+    }
+    /// `[upstream]`
+    UpstreamSettings {
+        base_url: String,
+        timeout: Span,
+        connect_timeout: Span,
+        max_in_flight: usize,
+        idle_timeout: Span,
+    }
+    /// `[store]`
+    StoreSettings {
+        directory: PathBuf,
+        write_queue: usize,
+        commit_batch: usize,
+        readers: usize,
+    }
+    /// `[messaging]`
+    MessagingSettings {
+        slot_wait: Span,
+        repeat_wait: Span,
+        replay_window: Span,
+    }
+    /// `[streams]`
+    StreamSettings {
+        max: usize,
+        window: usize,
+        page: usize,
+        drain_spread: Span,
+    }
+    /// `[shutdown]`
+    ShutdownSettings {
+        deadline: Span,
+    }
+    /// `[log]`
+    LogSettings {
+        level: String,
+        format: LogFormat,
+    }
+}
+
+/// One `[[numbers]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NumberSettings {
+    /// Its stable name.
+    pub name: String,
+    /// Its id at Pilot Status.
+    #[serde(default)]
+    pub upstream_id: Option<String>,
+    /// Its phone number, E.164.
+    #[serde(default)]
+    pub phone: Option<String>,
+    /// Its key.
+    pub key: SecretRef,
+    /// The last segment of its webhook path: 16 characters or more, unguessable. Without one it takes no webhooks.
+    #[serde(default)]
+    pub webhook_token: Option<SecretRef>,
+    /// Secrets that sign its webhooks. Without any, signatures are not checked.
+    #[serde(default)]
+    pub webhook_secrets: Vec<SecretRef>,
+}
+
+/// One `[[callers]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerSettings {
+    /// Its stable name.
+    pub name: String,
+    /// SHA-256 of each of its tokens, in hexadecimal.
+    pub token_hashes: Vec<String>,
+    /// What it may do.
+    #[serde(default)]
+    pub grants: Vec<GrantSettings>,
+}
+
+/// One `[[callers.grants]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantSettings {
+    /// Name of a number, or `*`.
+    pub number: String,
+    /// What is allowed on it.
+    pub permissions: Vec<Permission>,
+}
+
+/// A span that is not negative, written like `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "SignedDuration")]
+pub struct Span(pub Duration);
+
+impl TryFrom<SignedDuration> for Span {
+    type Error = &'static str;
+
+    fn try_from(span: SignedDuration) -> Result<Self, Self::Error> {
+        Duration::try_from(span).map(Self).map_err(|_| "a span must not be negative")
+    }
+}
+
+impl Settings {
+    /// The defaults.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        read(&Figment::from(Toml::string(DEFAULTS)))
+    }
+}
+
+/// Reads the settings; unknown names and wrong types are told with the place where they stand.
+pub(super) fn read(figment: &Figment) -> Result<Settings, ConfigError> {
+    figment.extract().map_err(|errors| ConfigError(errors.into_iter().map(|error| error.to_string()).collect()))
+}
+
+/// The base URL: https, or http on loopback, where keys cannot be overheard.
+pub(super) fn base_url(text: &str, wrong: &mut Vec<String>) -> Option<Url> {
+    let mut refuse = |why: &str| {
+        wrong.push(format!("upstream.base_url: {why}"));
+        None
+    };
+    let Ok(url) = Url::parse(text) else {
+        return refuse("must be an absolute URL");
+    };
+    let loopback = match url.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url.scheme() {
+        _ if !url.username().is_empty() || url.password().is_some() => refuse("must not carry credentials"),
+        _ if url.query().is_some() || url.fragment().is_some() => refuse("must not carry a query or a fragment"),
+        "https" => Some(url),
+        "http" if loopback => Some(url),
+        "http" => refuse("must be https, since number keys travel over it; http is taken on loopback only"),
+        _ => refuse("must be https"),
+    }
+}
+
+/// Values that would make a part useless.
+pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
+    let positive: [(&str, usize); 9] = [
+        ("grpc.max_message_bytes", settings.grpc.max_message_bytes),
+        ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize),
+        ("http.max_body_bytes", settings.http.max_body_bytes),
+        ("upstream.max_in_flight", settings.upstream.max_in_flight),
+        ("store.write_queue", settings.store.write_queue),
+        ("store.commit_batch", settings.store.commit_batch),
+        ("store.readers", settings.store.readers),
+        ("streams.window", settings.streams.window),
+        ("streams.page", settings.streams.page),
+    ];
+    wrong.extend(positive.iter().filter(|(_, value)| *value == 0).map(|(name, _)| format!("{name}: must not be 0")));
+    let bounded = [("upstream.timeout", settings.upstream.timeout), ("shutdown.deadline", settings.shutdown.deadline)];
+    wrong.extend(bounded.iter().filter(|(_, span)| span.0.is_zero()).map(|(name, _)| format!("{name}: must not be 0")));
+    if settings.messaging.replay_window.0 >= Duration::from_secs(24 * 3600) {
+        wrong.push("messaging.replay_window: must be less than 24h, for which keys are remembered upstream".to_owned());
+    }
+    if tracing_subscriber::EnvFilter::try_new(&settings.log.level).is_err() {
+        wrong.push("log.level: must be a level or a list of directives".to_owned());
+    }
+}

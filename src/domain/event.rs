@@ -1,0 +1,59 @@
+//! Entries of the log: one observed status of one message, complete in itself.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    merge::{Fact, Observed},
+    message::{ForeignIds, Message, Origins},
+    position::Position,
+    status::{Origin, Status},
+};
+
+/// An entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its place.
+    pub position: Position,
+    /// What it tells.
+    pub update: Update,
+}
+
+/// A status update, with all that a subscriber is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// The message's constant part.
+    pub origins: Origins,
+    /// Ids of others, as known by then.
+    pub ids: ForeignIds,
+    /// What was observed.
+    pub observed: Observed,
+    /// The message's status with this fact merged in.
+    pub current: Status,
+    /// Whether it contradicts what was reported before.
+    pub correction: bool,
+    /// When it happened.
+    #[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")]
+    pub at: Timestamp,
+    /// When the gateway learned of it.
+    #[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")]
+    pub observed_at: Timestamp,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Update {
+    /// The update for a fact that has just been merged into `message`.
+    pub fn of(message: &Message, fact: &Fact, correction: bool) -> Self {
+        Self {
+            origins: message.origins.clone(),
+            ids: message.ids.clone(),
+            observed: fact.status.clone(),
+            current: message.status,
+            correction,
+            at: fact.at,
+            observed_at: fact.observed_at,
+            origin: fact.origin,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Cursors: a position in one log, for one filter, signed.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::filter::Fingerprint;
+use crate::domain::position::{Epoch, Position};
+
+const VERSION: u8 = 1;
+const SIGNED: usize = 1 + 8 + 8 + 8;
+const SIGNATURE: usize = 16;
+
+/// Makes and reads the cursors of one log.
+#[derive(Clone)]
+pub struct Cursors {
+    epoch: Epoch,
+    mac: Hmac<Sha256>,
+}
+
+/// Why a text is no cursor for this stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CursorError {
+    /// Not made by this gateway, or changed since.
+    #[error("not a cursor of this gateway")]
+    NotOurs,
+    /// Made by this gateway for another log: one that was replaced.
+    #[error("a cursor of another log")]
+    OtherLog,
+    /// Made for a stream with another filter or caller. Resuming would skip what that filter left out.
+    #[error("a cursor of a stream with another filter")]
+    OtherFilter,
+}
+
+impl Cursors {
+    /// For the log with this identity.
+    pub(super) fn of(epoch: Epoch, key: &[u8; 32]) -> Self {
+        // A block is 64 bytes, so that the key fits as it is.
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(key);
+        Self { epoch, mac: Hmac::new(&block.into()) }
+    }
+
+    /// The cursor behind which a stream with this filter resumes.
+    pub fn encode(&self, position: Position, filter: Fingerprint) -> String {
+        let mut bytes = [0; SIGNED + SIGNATURE];
+        bytes[0] = VERSION;
+        bytes[1..9].copy_from_slice(&self.epoch.0.to_be_bytes());
+        bytes[9..17].copy_from_slice(&position.0.to_be_bytes());
+        bytes[17..25].copy_from_slice(&filter.0);
+        let signature = self.sign(&bytes[..SIGNED]);
+        bytes[SIGNED..].copy_from_slice(&signature);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The position of a cursor made for this log and filter. None lies behind `head`.
+    pub fn decode(&self, text: &str, filter: Fingerprint, head: Position) -> Result<Position, CursorError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError::NotOurs)?;
+        let bytes: [u8; SIGNED + SIGNATURE] = bytes.try_into().map_err(|_| CursorError::NotOurs)?;
+        let (signed, signature) = bytes.split_at(SIGNED);
+        if bytes[0] != VERSION || !bool::from(self.sign(signed).ct_eq(signature)) {
+            return Err(CursorError::NotOurs);
+        }
+        let word = |at: usize| {
+            let mut word = [0; 8];
+            word.copy_from_slice(&bytes[at..at + 8]);
+            word
+        };
+        let position = Position(i64::from_be_bytes(word(9)));
+        if word(1) != self.epoch.0.to_be_bytes() || position > head {
+            return Err(CursorError::OtherLog);
+        }
+        if word(17) == filter.0 { Ok(position) } else { Err(CursorError::OtherFilter) }
+    }
+
+    fn sign(&self, signed: &[u8]) -> [u8; SIGNATURE] {
+        let full = self.mac.clone().chain_update(signed).finalize().into_bytes();
+        let mut short = [0; SIGNATURE];
+        short.copy_from_slice(&full[..SIGNATURE]);
+        short
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEAD: Position = Position(i64::MAX);
+
+    fn cursors(epoch: u64, key: u8) -> Cursors {
+        Cursors::of(Epoch(epoch), &[key; 32])
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_comes_back_as_its_position(position in 0..i64::MAX, epoch: u64, filter: [u8; 8]) {
+            let (cursors, filter) = (cursors(epoch, 1), Fingerprint(filter));
+            let text = cursors.encode(Position(position), filter);
+            prop_assert_eq!(cursors.decode(&text, filter, HEAD), Ok(Position(position)));
+        }
+
+        #[test]
+        fn one_changed_bit_is_noticed(position in 0..i64::MAX, bit in 0..(SIGNED + SIGNATURE) * 8) {
+            let (cursors, filter) = (cursors(7, 1), Fingerprint([3; 8]));
+            let mut bytes = URL_SAFE_NO_PAD.decode(cursors.encode(Position(position), filter)).unwrap();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let text = URL_SAFE_NO_PAD.encode(bytes);
+            prop_assert_eq!(cursors.decode(&text, filter, HEAD), Err(CursorError::NotOurs));
+        }
+    }
+
+    #[test]
+    fn foreign_cursors_are_told_apart() {
+        let (ours, filter) = (cursors(7, 1), Fingerprint([3; 8]));
+        let text = ours.encode(Position(5), filter);
+        assert_eq!(cursors(8, 1).decode(&text, filter, HEAD), Err(CursorError::OtherLog));
+        assert_eq!(cursors(7, 2).decode(&text, filter, HEAD), Err(CursorError::NotOurs));
+        assert_eq!(ours.decode(&text, Fingerprint([4; 8]), HEAD), Err(CursorError::OtherFilter));
+        assert_eq!(ours.decode(&text, filter, Position(4)), Err(CursorError::OtherLog));
+        assert_eq!(ours.decode("", filter, HEAD), Err(CursorError::NotOurs));
+        assert_eq!(ours.decode("not base64!", filter, HEAD), Err(CursorError::NotOurs));
+    }
+}

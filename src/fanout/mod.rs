@@ -1,0 +1,195 @@
+//! Following the log: from a place, through a filter, for as long as it is wanted.
+//!
+//! A follower is a position and a filter. It takes entries from a window of recent ones that all followers share, or
+//! from storage once it is behind the window, and holds at most one page. So being slow costs a follower time and never
+//! data, and costs the others nothing. Knows no protobuf; called by `api`.
+
+mod cursor;
+mod filter;
+mod follow;
+mod window;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, TryAcquireError};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::window::Window;
+pub use self::{
+    cursor::{CursorError, Cursors},
+    filter::{Filter, Fingerprint},
+    follow::{Follow, Frame, Idle},
+};
+use crate::{
+    domain::{position::Position, sources::Sources},
+    store::{Store, StoreError},
+};
+
+/// How following is bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How many followers there may be at once.
+    pub max_streams: usize,
+    /// How many recent entries are held in memory for all followers together.
+    pub window: usize,
+    /// How many entries a follower takes at a time: what it holds at most.
+    pub page: usize,
+    /// Followers are asked to wait up to this long before they come back after a drain.
+    pub drain_spread: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { max_streams: 10_000, window: 4096, page: 128, drain_spread: Duration::from_secs(5) }
+    }
+}
+
+/// The shared part of all followers.
+#[derive(Clone)]
+pub struct Fanout {
+    store: Arc<dyn Store>,
+    window: Window,
+    cursors: Cursors,
+    sources: Sources,
+    options: Options,
+    places: Arc<Semaphore>,
+    draining: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Where to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what comes next.
+    Latest,
+    /// With the oldest entry kept.
+    Earliest,
+    /// With the first entry at or after this time.
+    Time(Timestamp),
+    /// Behind this cursor.
+    Cursor(String),
+}
+
+/// What happens when entries behind the start are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExpired {
+    /// The follower is refused, or ends.
+    Fail,
+    /// It goes on with the oldest entry kept, after a gap frame.
+    Earliest,
+}
+
+/// What a follower wants.
+#[derive(Clone, Debug)]
+pub struct FollowRequest {
+    /// Which entries.
+    pub filter: Filter,
+    /// From where.
+    pub start: Start,
+    /// What if that is gone.
+    pub on_expired: OnExpired,
+    /// Longest silence.
+    pub heartbeat: Duration,
+    /// End once all messages that the filter names are final.
+    pub until_final: bool,
+}
+
+/// Why following was refused or ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FollowError {
+    /// As many follow as may.
+    #[error("too many streams")]
+    TooMany,
+    /// The cursor is none, or not one for this stream.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// Entries behind the start are gone.
+    #[error("the start lies before the oldest entry kept")]
+    Expired {
+        /// A cursor at the oldest place.
+        oldest: String,
+        /// When the oldest entry was logged.
+        oldest_time: Option<Timestamp>,
+    },
+    /// A message named by the filter cannot be seen, so that it would never be final.
+    #[error("a message is not known")]
+    UnknownMessage,
+    /// The process ends.
+    #[error("draining")]
+    Draining,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fanout {
+    /// Begins to follow the log for all. `draining` ends every follower, each after a drain frame.
+    pub fn start(store: Arc<dyn Store>, sources: Sources, options: Options, draining: CancellationToken) -> Self {
+        let window = Window::at(*store.head().borrow(), options.window.max(1));
+        let tasks = TaskTracker::new();
+        tasks.spawn(window::feed(window.clone(), Arc::clone(&store), draining.clone()));
+        Self {
+            cursors: Cursors::of(store.epoch(), &store.cursor_key()),
+            places: Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS))),
+            store,
+            window,
+            sources,
+            options,
+            draining,
+            tasks,
+        }
+    }
+
+    /// Waits until the shared reading has ended after a drain.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Cursors of this log.
+    pub const fn cursors(&self) -> &Cursors {
+        &self.cursors
+    }
+
+    /// Begins to follow.
+    pub async fn follow(&self, request: FollowRequest) -> Result<Follow, FollowError> {
+        if self.draining.is_cancelled() {
+            return Err(FollowError::Draining);
+        }
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return Err(FollowError::TooMany),
+        };
+        let (start, expired) = self.locate(&request).await?;
+        let mut follow = Follow::at(self.clone(), place, start, expired, request);
+        follow.look_for_final().await?;
+        Ok(follow)
+    }
+
+    /// The position to begin behind, and where the missing part began if there is one.
+    async fn locate(&self, request: &FollowRequest) -> Result<(Position, Option<Position>), FollowError> {
+        let (oldest, oldest_time) = self.store.oldest().await?;
+        let head = *self.store.head().borrow();
+        let wanted = match &request.start {
+            Start::Latest => head,
+            Start::Earliest => oldest,
+            Start::Time(time) => {
+                let trimmed_before = oldest > Position::START && oldest_time.is_none_or(|oldest| *time < oldest);
+                if trimmed_before { Position::START } else { self.store.position_before(*time).await? }
+            }
+            Start::Cursor(text) => self.cursors.decode(text, request.filter.fingerprint(), head)?,
+        };
+        if wanted >= oldest {
+            return Ok((wanted, None));
+        }
+        match request.on_expired {
+            OnExpired::Earliest => Ok((oldest, Some(wanted))),
+            OnExpired::Fail => Err(self.expired(request.filter.fingerprint(), oldest, oldest_time)),
+        }
+    }
+
+    fn expired(&self, filter: Fingerprint, oldest: Position, oldest_time: Option<Timestamp>) -> FollowError {
+        FollowError::Expired { oldest: self.cursors.encode(oldest, filter), oldest_time }
+    }
+}

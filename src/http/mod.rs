@@ -1,0 +1,51 @@
+//! The HTTP door: webhooks in, and whether the process lives and is ready.
+//!
+//! Answers a webhook with 2xx only after what it told is on disk. Decides nothing about messages.
+
+mod webhook;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::tracking::Tracking;
+
+/// How the port is bounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Longest body of a webhook.
+    pub max_body_bytes: usize,
+}
+
+#[derive(Clone)]
+struct Door {
+    tracking: Tracking,
+    draining: CancellationToken,
+}
+
+/// All routes of the port.
+pub fn router(tracking: Tracking, draining: CancellationToken, options: &Options) -> Router {
+    Router::new()
+        .route("/webhooks/{token}", post(webhook::receive))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(ready))
+        .layer(DefaultBodyLimit::max(options.max_body_bytes))
+        .with_state(Door { tracking, draining })
+}
+
+async fn live() -> &'static str {
+    "live\n"
+}
+
+async fn ready(State(door): State<Door>) -> (StatusCode, &'static str) {
+    if door.draining.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}

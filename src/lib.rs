@@ -1,0 +1,27 @@
+//! pilotgate: a gRPC gateway in front of Pilot Status.
+//!
+//! Services call [`proto`]'s `MessagingService`; the gateway turns the calls into Pilot Status HTTP calls, keeps every
+//! number's key, and streams what becomes of each message.
+//!
+//! Rooms, from the bottom up; each uses only rooms above it in this list:
+//!
+//! - [`domain`] ids, content, statuses and their merge; [`proto`] the generated code
+//! - [`store`] the durable memory; [`upstream`] the Pilot Status wire
+//! - [`identity`] who calls and may do what; [`keys`] the numbers and their keys
+//! - [`messaging`] sending; [`tracking`] webhooks; [`fanout`] following the log
+//! - [`api`] the gRPC door; [`http`] the HTTP door
+//! - [`config`] all settings; [`server`] the running whole
+
+pub mod api;
+pub mod config;
+pub mod domain;
+pub mod fanout;
+pub mod http;
+pub mod identity;
+pub mod keys;
+pub mod messaging;
+pub mod proto;
+pub mod server;
+pub mod store;
+pub mod tracking;
+pub mod upstream;

@@ -1,0 +1,72 @@
+//! The gRPC port: its services, what stands in front of each, and its limits, on one screen.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, server::TcpIncoming};
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::{Health, HealthServer},
+    server::HealthReporter,
+};
+use tonic_reflection::server::Builder as Reflection;
+use tower::Layer;
+
+use crate::{
+    api::{MessagingApi, authenticate::AuthenticateLayer},
+    config::Grpc,
+    identity::Identity,
+    proto::{self, v1::messaging_service_server::MessagingServiceServer},
+};
+
+const MESSAGING: &str = "pilotgate.v1.MessagingService";
+
+/// Serves until draining, then finishes the calls in flight.
+pub(super) async fn serve<H: Health>(
+    listener: TcpListener,
+    options: Grpc,
+    api: MessagingApi,
+    identity: Arc<Identity>,
+    (reporter, health): (HealthReporter, HealthServer<H>),
+    draining: CancellationToken,
+) -> Result<(), String> {
+    let messaging = MessagingServiceServer::new(api).max_decoding_message_size(options.max_message_bytes);
+    reporter.set_service_status(MESSAGING, ServingStatus::Serving).await;
+    let reflected = |error: tonic_reflection::server::Error| error.to_string();
+    let v1 = options.reflection.then(|| reflection().build_v1()).transpose().map_err(reflected)?;
+    let v1alpha = options.reflection.then(|| reflection().build_v1alpha()).transpose().map_err(reflected)?;
+    Server::builder()
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .http2_keepalive_interval(Some(options.keepalive_interval))
+        .http2_keepalive_timeout(Some(options.keepalive_timeout))
+        .http2_max_header_list_size(16 * 1024)
+        // Only the messaging service asks who calls; health and reflection answer everyone.
+        .add_service(AuthenticateLayer::new(identity).layer(messaging))
+        .add_service(health)
+        .add_optional_service(v1)
+        .add_optional_service(v1alpha)
+        .serve_with_incoming_shutdown(
+            // Nagle's algorithm would hold back each answer for tens of milliseconds.
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            draining.cancelled_owned(),
+        )
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Tells health watchers that no further calls should come.
+pub(super) async fn not_serving(reporter: &HealthReporter) {
+    for service in ["", MESSAGING] {
+        reporter.set_service_status(service, ServingStatus::NotServing).await;
+    }
+}
+
+/// Describes every service of the port, and the error details that its statuses carry, so that clients which know the
+/// schema only from here can read those too.
+fn reflection() -> Reflection<'static> {
+    Reflection::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,179 @@
+//! The running gateway: its parts put together, its two ports, its orderly end.
+//!
+//! No globals: two gateways can live in one process. Called by `cli` and by tests.
+
+mod grpc;
+pub mod logging;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::serve::ListenerExt;
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::MessagingApi,
+    config::Config,
+    domain::sources::Sources,
+    fanout::Fanout,
+    http,
+    identity::Identity,
+    keys::KeyRing,
+    messaging::Messaging,
+    store::{self, Store, StoreError},
+    tracking::Tracking,
+    upstream::Upstream,
+};
+
+/// A gateway that answers.
+pub struct Gateway {
+    grpc: SocketAddr,
+    http: SocketAddr,
+    store: Arc<dyn Store>,
+    messaging: Messaging,
+    fanout: Fanout,
+    health: tonic_health::server::HealthReporter,
+    draining: CancellationToken,
+    closing: CancellationToken,
+    ports: JoinSet<Result<(), String>>,
+    deadline: Duration,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store did not open.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// The HTTP client could not be built.
+    #[error("cannot prepare calls to pilot status: {0}")]
+    Upstream(String),
+    /// A port could not be opened.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// Starts a gateway. It answers when this returns.
+pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartError> {
+    // Ports first: a process that cannot listen leaves the store alone.
+    let grpc_listener = listen(config.grpc.listen).await?;
+    let http_listener = listen(config.http_listen).await?;
+    let (grpc, http) = (address(&grpc_listener, config.grpc.listen)?, address(&http_listener, config.http_listen)?);
+
+    let store = store::open(config.store).await?;
+    let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
+    let keys = Arc::new(KeyRing::of(config.numbers));
+    let identity = Arc::new(Identity::of(config.callers));
+    let draining = CancellationToken::new();
+    let closing = CancellationToken::new();
+
+    let messaging = Messaging::new(Arc::clone(&store), upstream, Arc::clone(&keys), sources.clone(), config.messaging);
+    let recovered = messaging.recover().await?;
+    if recovered > 0 {
+        tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
+    }
+    let tracking = Tracking::new(Arc::clone(&store), Arc::clone(&keys), sources.clone());
+    let fanout = Fanout::start(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
+    let api = MessagingApi::new(messaging.clone(), fanout.clone(), Arc::clone(&identity), keys, sources);
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let mut ports = JoinSet::new();
+    ports.spawn(grpc::serve(
+        grpc_listener,
+        config.grpc,
+        api,
+        identity,
+        (health.clone(), health_service),
+        draining.clone(),
+    ));
+    let routes = http::router(tracking, draining.clone(), &config.http);
+    ports.spawn(serve_http(http_listener, routes, closing.clone()));
+    tracing::info!(%grpc, %http, "serving");
+    Ok(Gateway {
+        grpc,
+        http,
+        store,
+        messaging,
+        fanout,
+        health,
+        draining,
+        closing,
+        ports,
+        deadline: config.shutdown_deadline,
+    })
+}
+
+impl Gateway {
+    /// Where callers connect.
+    pub const fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where webhooks come in.
+    pub const fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Waits until a port ends by itself, which none should.
+    pub async fn failed(&mut self) -> String {
+        match self.ports.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => error.to_string(),
+            Some(Ok(Ok(()))) | None => "a port closed".to_owned(),
+        }
+    }
+
+    /// Ends in order: not ready, streams drained, calls in flight finished, the store flushed. What is not done within
+    /// the configured deadline is broken off; what was acknowledged is on disk either way.
+    pub async fn shutdown(mut self) {
+        let store = Arc::clone(&self.store);
+        if timeout(self.deadline, self.drain()).await.is_err() {
+            tracing::warn!("the deadline for an orderly end has passed; breaking off what still runs");
+            self.ports.abort_all();
+        }
+        // Never skipped: it only flushes what is queued.
+        if timeout(Duration::from_secs(5), store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
+    }
+
+    async fn drain(&mut self) {
+        grpc::not_serving(&self.health).await;
+        self.draining.cancel();
+        self.fanout.finish().await;
+        self.messaging.finish().await;
+        self.closing.cancel();
+        while let Some(ended) = self.ports.join_next().await {
+            if let Ok(Err(error)) = ended {
+                tracing::warn!(%error, "a port did not end well");
+            }
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
+}
+
+fn address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError::Listen { address: asked, error })
+}
+
+async fn serve_http(listener: TcpListener, routes: axum::Router, closing: CancellationToken) -> Result<(), String> {
+    // Nagle's algorithm would hold back each answer for tens of milliseconds.
+    let listener = listener.tap_io(|socket| {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps delaying small packets");
+        }
+    });
+    let served = axum::serve(listener, routes).with_graceful_shutdown(async move { closing.cancelled().await });
+    served.await.map_err(|error| error.to_string())
+}

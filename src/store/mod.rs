@@ -1,0 +1,254 @@
+//! The durable store: messages, the log of their updates, and facts that came before their message.
+//!
+//! # The contract
+//!
+//! **Durability.** When a write returns `Ok`, everything it did survives the death of the process and of the machine.
+//! When it returns an error, nothing of it happened, except after [`StoreError::Unknown`], where the answer was lost on
+//! the way and a later read tells.
+//!
+//! **Atomicity.** Each write is one transaction: the message row and the log entries it causes appear together or not at
+//! all. Writes that wait at the same time may share one commit; none sees half of another.
+//!
+//! **Order.** Log positions are given in commit order, without ever being reused, also after trimming. A reader that has
+//! read up to a position never sees a new entry at or below it.
+//!
+//! **Waking.** [`Store::head`] tells the newest committed position. It may skip values; it is a hint to read, and what is
+//! read is the truth.
+//!
+//! **Merging.** Facts are folded into messages by [`Message::merge`] inside the transaction; a fact that was known
+//! before appends nothing.
+//!
+//! **One owner.** A data directory belongs to one open store at a time; a second `open` fails and changes nothing. So
+//! does an `open` of a damaged store or of one written by a newer version.
+//!
+//! Adapters stay private; every adapter passes the suite in [`conformance`].
+
+pub mod conformance;
+mod sqlite;
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::domain::{
+    event::Event,
+    ids::{CorrelationId, ExternalId, MessageId, NumberName, UpstreamId},
+    merge::Fact,
+    message::{ForeignIds, Message, Origins},
+    position::{Epoch, Position},
+};
+
+/// Where and how the store is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The data directory. Created with access for its owner alone if it does not exist.
+    pub directory: PathBuf,
+    /// How many writes may wait for a commit; further ones wait before they are queued. At least 1.
+    pub write_queue: usize,
+    /// How many writes share one commit at most. At least 1.
+    pub commit_batch: usize,
+    /// How many reads run at once; further ones wait. At least 1.
+    pub readers: usize,
+}
+
+impl Options {
+    /// The defaults, for this directory.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), write_queue: 4096, commit_batch: 512, readers: 4 }
+    }
+}
+
+/// Opens the store, creating or migrating it as needed.
+pub async fn open(options: Options) -> Result<Arc<dyn Store>, OpenError> {
+    Ok(Arc::new(sqlite::open(options).await?))
+}
+
+/// Why a store could not be opened. Nothing was changed, unless a migration itself failed and was rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or this one, has it open.
+    #[error("the data directory {0} is in use by another pilotgate; stop that one or choose another directory")]
+    InUse(PathBuf),
+    /// Written by a later version.
+    #[error(
+        "the store {path} has schema version {found}, but this pilotgate knows up to {known}; \
+         it was left untouched, start the newer version instead"
+    )]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version this build knows.
+        known: i64,
+    },
+    /// Not a store, or a damaged one.
+    #[error(
+        "the store {path} is damaged or is not a pilotgate store ({detail}); it was left untouched, restore a backup"
+    )]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// The file system refused.
+    #[error("cannot open the data directory {path}: {detail}")]
+    Io {
+        /// What was opened.
+        path: PathBuf,
+        /// What the system said.
+        detail: String,
+    },
+}
+
+/// Why a read or write failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing happened.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// The store was closed before it answered; whether the write happened is told by a later read.
+    #[error("the store was closed before it answered")]
+    Unknown,
+}
+
+/// A send to be recorded before anything leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The message to be.
+    pub origins: Origins,
+    /// A digest of everything that the request asks for. A `request_id` stands for one fingerprint.
+    pub fingerprint: [u8; 32],
+}
+
+/// What became of a draft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// Recorded now.
+    New(Message),
+    /// The caller's `request_id` was used before, for the same request; nothing was recorded.
+    Before(Message),
+    /// The caller's `request_id` was used before, for another request; nothing was recorded.
+    Reused(MessageId),
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// The status it led to.
+    pub fact: Fact,
+    /// Token of a flow, if the answer carried one.
+    pub flow_token: Option<String>,
+    /// What becomes of the caller's `request_id`.
+    pub claim: Claim,
+}
+
+/// What becomes of a `request_id` when an attempt is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It goes on standing for this message.
+    Kept,
+    /// Nothing was sent, so it may be used again, also for another request.
+    Released,
+}
+
+/// A fact whose message is named by ids of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// What was seen; its `ids` name the message.
+    pub fact: Fact,
+}
+
+/// What became of a sighting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// Appended to the log of its message.
+    Appended,
+    /// Known before.
+    Known,
+    /// No message with these ids is known yet. The fact is kept and joins its message when the ids become known.
+    Early,
+}
+
+/// An id under which Pilot Status knows a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Its own id.
+    Upstream(UpstreamId),
+    /// The business id.
+    Correlation(CorrelationId),
+    /// The provider's id.
+    External(ExternalId),
+}
+
+/// A stretch of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Entries in order, the first one behind the position asked for.
+    pub events: Vec<Arc<Event>>,
+    /// The newest position at the time of reading.
+    pub head: Position,
+}
+
+/// The durable store. The module's text is the contract.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Records a send as pending, with its first log entry, unless the caller used the `request_id` before.
+    async fn accept(&self, draft: Draft) -> Result<Accepted, StoreError>;
+
+    /// Records how an attempt ended, counts it, and joins the early facts of ids that became known by it.
+    async fn settle(&self, id: MessageId, settlement: Settlement) -> Result<Message, StoreError>;
+
+    /// Records what was seen of messages of one number. All or nothing.
+    async fn record(&self, number: &NumberName, sightings: Vec<Sighting>) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Folds facts into a message that is known by our id.
+    async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError>;
+
+    /// The message with this id.
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError>;
+
+    /// The messages with these ids that exist, in any order.
+    async fn messages(&self, ids: Vec<MessageId>) -> Result<Vec<Message>, StoreError>;
+
+    /// The newest message of the number with this foreign id.
+    async fn find(&self, number: &NumberName, key: Key) -> Result<Option<Message>, StoreError>;
+
+    /// Messages that were accepted and never settled, oldest first, at most `limit`.
+    async fn pending(&self, limit: usize) -> Result<Vec<Message>, StoreError>;
+
+    /// At most `limit` entries behind `after`, oldest first.
+    async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError>;
+
+    /// The position before the first entry that was observed at or after `time`; the head if there is none.
+    async fn position_before(&self, time: Timestamp) -> Result<Position, StoreError>;
+
+    /// The position before the oldest entry kept, and when that entry was observed.
+    async fn oldest(&self) -> Result<(Position, Option<Timestamp>), StoreError>;
+
+    /// Identifies this log.
+    fn epoch(&self) -> Epoch;
+
+    /// Random bytes made when the log was created, for signing cursors into it.
+    fn cursor_key(&self) -> [u8; 32];
+
+    /// The newest committed position.
+    fn head(&self) -> watch::Receiver<Position>;
+
+    /// Finishes the writes in the queue and closes. Later calls fail.
+    async fn close(&self);
+}
+
+impl Key {
+    /// The foreign ids that this key stands for.
+    pub fn into_ids(self) -> ForeignIds {
+        match self {
+            Self::Upstream(id) => ForeignIds { upstream: Some(id), ..ForeignIds::default() },
+            Self::Correlation(id) => ForeignIds { correlation: Some(id), ..ForeignIds::default() },
+            Self::External(id) => ForeignIds { external: Some(id), ..ForeignIds::default() },
+        }
+    }
+}

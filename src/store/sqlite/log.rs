@@ -1,0 +1,120 @@
+//! The log of updates: appending inside a transaction, reading in pages, finding a place by time.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{
+    super::{Page, StoreError},
+    writer::Writing,
+};
+use crate::domain::{
+    event::{Event, Update},
+    position::{Epoch, Position},
+};
+
+/// What makes this log itself.
+pub(super) struct Identity {
+    pub(super) epoch: Epoch,
+    pub(super) cursor_key: [u8; 32],
+}
+
+/// Reads the log's identity.
+pub(super) fn identity(db: &Connection) -> rusqlite::Result<Identity> {
+    db.query_row("SELECT epoch, cursor_key FROM log WHERE id = 1", [], |row| {
+        Ok(Identity { epoch: Epoch(u64::from_be_bytes(row.get(0)?)), cursor_key: row.get(1)? })
+    })
+}
+
+/// The end of the log: the last position given, and the time noted with it.
+#[derive(Clone)]
+pub(super) struct Tail {
+    head: Position,
+    logged_at: i64,
+}
+
+impl Tail {
+    pub(super) fn load(db: &mut Connection) -> rusqlite::Result<Self> {
+        let last = db
+            .query_row("SELECT position, logged_at FROM events ORDER BY position DESC LIMIT 1", [], |row| {
+                Ok(Self { head: Position(row.get(0)?), logged_at: row.get(1)? })
+            })
+            .optional()?;
+        match last {
+            Some(tail) => Ok(tail),
+            None => Ok(Self { head: trimmed(db)?, logged_at: 0 }),
+        }
+    }
+
+    pub(super) const fn head(&self) -> Position {
+        self.head
+    }
+}
+
+/// Appends an update behind everything appended before.
+pub(super) fn append(writing: &mut Writing<'_>, update: &Update) -> Result<(), StoreError> {
+    let position = writing.tail.head.next();
+    // Facts are observed on many threads; the time in the log never falls all the same.
+    let logged_at = update.observed_at.as_microsecond().max(writing.tail.logged_at);
+    let payload = serde_json::to_string(update)?;
+    writing
+        .db
+        .prepare_cached("INSERT INTO events (position, logged_at, payload) VALUES (?1, ?2, ?3)")?
+        .execute((position.0, logged_at, payload))?;
+    *writing.tail = Tail { head: position, logged_at };
+    Ok(())
+}
+
+/// A page behind `after`.
+pub(super) fn page(db: &Connection, after: Position, limit: usize) -> Result<Page, StoreError> {
+    let head = head(db)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement =
+        db.prepare_cached("SELECT position, payload FROM events WHERE position > ?1 ORDER BY position LIMIT ?2")?;
+    let mut rows = statement.query((after.0, limit))?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let payload = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+        let update = serde_json::from_str(payload)?;
+        events.push(Arc::new(Event { position: Position(row.get(0)?), update }));
+    }
+    Ok(Page { events, head })
+}
+
+/// The position before the first entry logged at or after `time`, found by halving: positions have no holes behind the
+/// trimmed part, and their times never fall.
+pub(super) fn position_before(db: &Connection, time: Timestamp) -> Result<Position, StoreError> {
+    let time = time.as_microsecond();
+    let mut logged_at = db.prepare_cached("SELECT logged_at FROM events WHERE position = ?1")?;
+    let (mut before, mut upto) = (trimmed(db)?.0, head(db)?.0);
+    while before < upto {
+        let middle = before + (upto - before + 1) / 2;
+        let at: i64 = logged_at.query_row([middle], |row| row.get(0))?;
+        if at < time {
+            before = middle;
+        } else {
+            upto = middle - 1;
+        }
+    }
+    Ok(Position(before))
+}
+
+/// The position before the oldest entry, and when that entry was logged.
+pub(super) fn oldest(db: &Connection) -> Result<(Position, Option<Timestamp>), StoreError> {
+    let trimmed = trimmed(db)?;
+    let at: Option<i64> = db
+        .prepare_cached("SELECT logged_at FROM events WHERE position > ?1 ORDER BY position LIMIT 1")?
+        .query_row([trimmed.0], |row| row.get(0))
+        .optional()?;
+    Ok((trimmed, at.and_then(|micros| Timestamp::from_microsecond(micros).ok())))
+}
+
+fn head(db: &Connection) -> rusqlite::Result<Position> {
+    let last: Option<i64> = db.prepare_cached("SELECT max(position) FROM events")?.query_row([], |row| row.get(0))?;
+    last.map_or_else(|| trimmed(db), |position| Ok(Position(position)))
+}
+
+fn trimmed(db: &Connection) -> rusqlite::Result<Position> {
+    db.prepare_cached("SELECT trimmed FROM log WHERE id = 1")?.query_row([], |row| row.get(0)).map(Position)
+}

@@ -1,0 +1,146 @@
+//! The embedded adapter: one SQLite file, one writer thread, several readers.
+//!
+//! WAL with `synchronous=FULL`: a commit returns after its frames are on disk. All writes go through the one thread of
+//! [`writer`], which puts whatever is waiting into one transaction. Reads never wait for it.
+
+mod file;
+mod reader;
+mod schema;
+mod writer;
+
+mod log;
+mod rows;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use self::{file::DataDirectory, reader::Readers, writer::Writer};
+use super::{Accepted, Draft, Key, OpenError, Options, Page, Recorded, Settlement, Sighting, Store, StoreError};
+use crate::domain::{
+    ids::{MessageId, NumberName},
+    merge::Fact,
+    message::Message,
+    position::{Epoch, Position},
+};
+
+/// An open store.
+pub(super) struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    head: watch::Receiver<Position>,
+    epoch: Epoch,
+    cursor_key: [u8; 32],
+    /// Held until the last handle is gone: it keeps other processes out.
+    _directory: Arc<DataDirectory>,
+}
+
+/// Opens on a thread of its own, since disks are slow.
+pub(super) async fn open(options: Options) -> Result<SqliteStore, OpenError> {
+    let path = options.directory.clone();
+    tokio::task::spawn_blocking(move || open_blocking(&options))
+        .await
+        .unwrap_or_else(|error| Err(OpenError::Io { path, detail: error.to_string() }))
+}
+
+fn open_blocking(options: &Options) -> Result<SqliteStore, OpenError> {
+    let directory = Arc::new(DataDirectory::lock(&options.directory)?);
+    let mut db = directory.open_writer()?;
+    let damaged = |error: rusqlite::Error| directory.damaged(error.to_string());
+    let identity = log::identity(&db).map_err(damaged)?;
+    let tail = log::Tail::load(&mut db).map_err(damaged)?;
+    let readers = (0..options.readers.max(1)).map(|_| directory.open_reader()).collect::<Result<Vec<_>, _>>()?;
+    let (head_sender, head) = watch::channel(tail.head());
+    let writer = Writer::spawn(db, tail, head_sender, options, Arc::clone(&directory))
+        .map_err(|error| directory.io(error.to_string()))?;
+    Ok(SqliteStore {
+        writer,
+        readers: Readers::new(readers),
+        head,
+        epoch: identity.epoch,
+        cursor_key: identity.cursor_key,
+        _directory: directory,
+    })
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn accept(&self, draft: Draft) -> Result<Accepted, StoreError> {
+        self.writer.write(move |tx| rows::accept(tx, &draft)).await
+    }
+
+    async fn settle(&self, id: MessageId, settlement: Settlement) -> Result<Message, StoreError> {
+        self.writer.write(move |tx| rows::settle(tx, id, &settlement)).await
+    }
+
+    async fn record(&self, number: &NumberName, sightings: Vec<Sighting>) -> Result<Vec<Recorded>, StoreError> {
+        let number = number.clone();
+        self.writer
+            .write(move |tx| sightings.iter().map(|sighting| rows::record(tx, &number, &sighting.fact)).collect())
+            .await
+    }
+
+    async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError> {
+        self.writer.write(move |tx| rows::merge(tx, id, &facts)).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.readers.read(move |db| rows::message(db, id)).await
+    }
+
+    async fn messages(&self, ids: Vec<MessageId>) -> Result<Vec<Message>, StoreError> {
+        self.readers.read(move |db| ids.into_iter().filter_map(|id| rows::message(db, id).transpose()).collect()).await
+    }
+
+    async fn find(&self, number: &NumberName, key: Key) -> Result<Option<Message>, StoreError> {
+        let number = number.clone();
+        self.readers.read(move |db| rows::find(db, &number, &key.into_ids())).await
+    }
+
+    async fn pending(&self, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.readers.read(move |db| rows::pending(db, limit)).await
+    }
+
+    async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError> {
+        self.readers.read(move |db| log::page(db, after, limit)).await
+    }
+
+    async fn position_before(&self, time: Timestamp) -> Result<Position, StoreError> {
+        self.readers.read(move |db| log::position_before(db, time)).await
+    }
+
+    async fn oldest(&self) -> Result<(Position, Option<Timestamp>), StoreError> {
+        self.readers.read(log::oldest).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    fn cursor_key(&self) -> [u8; 32] {
+        self.cursor_key
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.head.clone()
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close();
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Failed(format!("a stored record cannot be read: {error}"))
+    }
+}

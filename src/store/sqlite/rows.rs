@@ -1,0 +1,240 @@
+//! Messages and the facts that wait for them, inside a transaction of the writer or a read.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    super::{Accepted, Claim, Draft, Recorded, Settlement, StoreError},
+    log,
+    writer::Writing,
+};
+use crate::domain::{
+    event::Update,
+    ids::{MessageId, NumberName},
+    merge::{Fact, Merged, Observed},
+    message::{ForeignIds, Message},
+    status::{Origin, Status},
+};
+
+/// Records a new pending message and its first log entry, or finds what the `request_id` stands for.
+pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft) -> Result<Accepted, StoreError> {
+    let origins = &draft.origins;
+    if let Some(request_id) = &origins.request_id {
+        let claimed = writing
+            .db
+            .prepare_cached("SELECT fingerprint, record FROM messages WHERE caller = ?1 AND request_id = ?2")?
+            .query_row((origins.caller.as_str(), request_id.as_str()), |row| {
+                Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, String>(1)?))
+            })
+            .optional()?;
+        if let Some((fingerprint, record)) = claimed {
+            let message: Message = serde_json::from_str(&record)?;
+            let same = fingerprint == draft.fingerprint;
+            let id = message.origins.message_id;
+            return Ok(if same { Accepted::Before(message) } else { Accepted::Reused(id) });
+        }
+    }
+    let message = Message::accepted(origins.clone());
+    writing
+        .db
+        .prepare_cached(
+            "INSERT INTO messages (message_id, caller, number, request_id, fingerprint, pending, record)
+             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)",
+        )?
+        .execute(params![
+            origins.message_id.as_bytes(),
+            origins.caller.as_str(),
+            origins.number.as_str(),
+            origins.request_id.as_ref().map(|id| id.as_str()),
+            draft.fingerprint,
+            serde_json::to_string(&message)?,
+        ])?;
+    let pending = Fact {
+        status: Observed::Reached(Status::Pending),
+        at: origins.create_time,
+        observed_at: origins.create_time,
+        origin: Origin::Gateway,
+        ids: ForeignIds::default(),
+    };
+    log::append(writing, &Update::of(&message, &pending, false))?;
+    Ok(Accepted::New(message))
+}
+
+/// Folds the outcome of an attempt into its message and joins the facts that waited for the ids it brought.
+pub(super) fn settle(writing: &mut Writing<'_>, id: MessageId, settlement: &Settlement) -> Result<Message, StoreError> {
+    let (seq, mut message) = existing(writing.db, id)?;
+    message.attempts += 1;
+    message.flow_token = message.flow_token.or_else(|| settlement.flow_token.clone());
+    fold(writing, &mut message, &settlement.fact)?;
+    join_early(writing, &mut message)?;
+    save(writing.db, seq, &message)?;
+    if settlement.claim == Claim::Released {
+        writing.db.prepare_cached("UPDATE messages SET request_id = NULL WHERE seq = ?1")?.execute([seq])?;
+    }
+    Ok(message)
+}
+
+/// Folds facts into a message known by our id.
+pub(super) fn merge(writing: &mut Writing<'_>, id: MessageId, facts: &[Fact]) -> Result<Message, StoreError> {
+    let (seq, mut message) = existing(writing.db, id)?;
+    for fact in facts {
+        fold(writing, &mut message, fact)?;
+    }
+    join_early(writing, &mut message)?;
+    save(writing.db, seq, &message)?;
+    Ok(message)
+}
+
+/// Folds a fact into the message that its ids name, or keeps it until that message is known.
+pub(super) fn record(writing: &mut Writing<'_>, number: &NumberName, fact: &Fact) -> Result<Recorded, StoreError> {
+    let Some((seq, mut message)) = locate(writing.db, number, &fact.ids)? else {
+        return keep_early(writing.db, number, fact);
+    };
+    let before = message.clone();
+    let merged = fold(writing, &mut message, fact)?;
+    if message != before {
+        join_early(writing, &mut message)?;
+        save(writing.db, seq, &message)?;
+    }
+    Ok(if merged == Merged::Known { Recorded::Known } else { Recorded::Appended })
+}
+
+/// The message with our id.
+pub(super) fn message(db: &Connection, id: MessageId) -> Result<Option<Message>, StoreError> {
+    select(db, "SELECT seq, record FROM messages WHERE message_id = ?1", [id.as_bytes()])
+        .map(|found| found.map(|(_, message)| message))
+}
+
+/// The newest message of the number with these foreign ids.
+pub(super) fn find(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Option<Message>, StoreError> {
+    locate(db, number, ids).map(|found| found.map(|(_, message)| message))
+}
+
+/// Messages accepted and never settled.
+pub(super) fn pending(db: &Connection, limit: usize) -> Result<Vec<Message>, StoreError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = db.prepare_cached("SELECT seq, record FROM messages WHERE pending ORDER BY seq LIMIT ?1")?;
+    let rows = statement.query_map([limit], stored)?;
+    rows.map(|row| Ok(serde_json::from_str(&row?.1)?)).collect()
+}
+
+fn fold(writing: &mut Writing<'_>, message: &mut Message, fact: &Fact) -> Result<Merged, StoreError> {
+    let merged = message.merge(fact);
+    if merged != Merged::Known {
+        log::append(writing, &Update::of(message, fact, merged == Merged::Correction))?;
+    }
+    Ok(merged)
+}
+
+/// Joins early facts until no id leads to further ones: a fact may bring an id that others were waiting for.
+fn join_early(writing: &mut Writing<'_>, message: &mut Message) -> Result<(), StoreError> {
+    loop {
+        let waiting = early(writing.db, &message.origins.number, &message.ids)?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for (seq, fact) in waiting {
+            fold(writing, message, &fact)?;
+            writing.db.prepare_cached("DELETE FROM orphans WHERE seq = ?1")?.execute([seq])?;
+        }
+    }
+}
+
+/// Facts that wait for one of these ids, in the order in which they came. A fact that names a Pilot Status id waits for
+/// that id alone: the other ids are not promised to be unique.
+fn early(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Vec<(i64, Fact)>, StoreError> {
+    let mut found = Vec::new();
+    let keys = [
+        (
+            ids.upstream.as_ref().map(|id| id.as_str()),
+            "SELECT seq, fact FROM orphans WHERE upstream_id = ?1 AND number = ?2 ORDER BY seq",
+        ),
+        (
+            ids.external.as_ref().map(|id| id.as_str()),
+            "SELECT seq, fact FROM orphans WHERE external_id = ?1 AND number = ?2 AND upstream_id IS NULL ORDER BY seq",
+        ),
+        (
+            ids.correlation.as_ref().map(|id| id.as_str()),
+            "SELECT seq, fact FROM orphans
+             WHERE correlation_id = ?1 AND number = ?2 AND upstream_id IS NULL AND external_id IS NULL ORDER BY seq",
+        ),
+    ];
+    for (id, sql) in keys {
+        let Some(id) = id else { continue };
+        let mut statement = db.prepare_cached(sql)?;
+        for row in statement.query_map((id, number.as_str()), stored)? {
+            let (seq, fact) = row?;
+            found.push((seq, serde_json::from_str(&fact)?));
+        }
+    }
+    Ok(found)
+}
+
+fn keep_early(db: &Connection, number: &NumberName, fact: &Fact) -> Result<Recorded, StoreError> {
+    let ids = &fact.ids;
+    let identity = serde_json::to_string(&(&fact.status, ids))?;
+    let kept = db
+        .prepare_cached(
+            "INSERT INTO orphans (number, upstream_id, correlation_id, external_id, identity, fact)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (number, identity) DO NOTHING",
+        )?
+        .execute(params![
+            number.as_str(),
+            ids.upstream.as_ref().map(|id| id.as_str()),
+            ids.correlation.as_ref().map(|id| id.as_str()),
+            ids.external.as_ref().map(|id| id.as_str()),
+            identity,
+            serde_json::to_string(fact)?,
+        ])?;
+    Ok(if kept == 0 { Recorded::Known } else { Recorded::Early })
+}
+
+/// The message that these ids name: by Pilot Status's id if given, else by the provider's, else by the business id.
+fn locate(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Option<(i64, Message)>, StoreError> {
+    let (id, sql) = match (&ids.upstream, &ids.external, &ids.correlation) {
+        (Some(id), _, _) => (
+            id.as_str(),
+            "SELECT seq, record FROM messages WHERE upstream_id = ?1 AND number = ?2 ORDER BY seq DESC LIMIT 1",
+        ),
+        (None, Some(id), _) => (
+            id.as_str(),
+            "SELECT seq, record FROM messages WHERE external_id = ?1 AND number = ?2 ORDER BY seq DESC LIMIT 1",
+        ),
+        (None, None, Some(id)) => (
+            id.as_str(),
+            "SELECT seq, record FROM messages WHERE correlation_id = ?1 AND number = ?2 ORDER BY seq DESC LIMIT 1",
+        ),
+        (None, None, None) => return Ok(None),
+    };
+    select(db, sql, (id, number.as_str()))
+}
+
+fn existing(db: &Connection, id: MessageId) -> Result<(i64, Message), StoreError> {
+    select(db, "SELECT seq, record FROM messages WHERE message_id = ?1", [id.as_bytes()])?
+        .ok_or_else(|| StoreError::Failed(format!("there is no message {id}")))
+}
+
+fn select(db: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Option<(i64, Message)>, StoreError> {
+    let found = db.prepare_cached(sql)?.query_row(params, stored).optional()?;
+    found.map(|(seq, record)| Ok((seq, serde_json::from_str(&record)?))).transpose()
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> {
+    let ids = &message.ids;
+    db.prepare_cached(
+        "UPDATE messages SET upstream_id = ?2, correlation_id = ?3, external_id = ?4, pending = ?5, record = ?6
+         WHERE seq = ?1",
+    )?
+    .execute(params![
+        seq,
+        ids.upstream.as_ref().map(|id| id.as_str()),
+        ids.correlation.as_ref().map(|id| id.as_str()),
+        ids.external.as_ref().map(|id| id.as_str()),
+        message.status == Status::Pending,
+        serde_json::to_string(message)?,
+    ])?;
+    Ok(())
+}
