@@ -10,9 +10,12 @@
 //! - [`identity`] who calls and may do what; [`keys`] the numbers and their keys
 //! - [`messaging`] sending; [`tracking`] webhooks; [`fanout`] following the log
 //! - [`api`] the gRPC door; [`http`] the HTTP door
-//! - [`config`] all settings; [`server`] the running whole
+//! - [`config`] all settings; [`server`] the running whole; [`cli`] the commands
+//!
+//! Beside them stands [`sandbox`], a double of Pilot Status that shares no code with the rest.
 
 pub mod api;
+// pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod fanout;
@@ -21,6 +24,7 @@ pub mod identity;
 pub mod keys;
 pub mod messaging;
 pub mod proto;
+pub mod sandbox;
 pub mod server;
 pub mod store;
 pub mod tracking;

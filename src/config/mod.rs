@@ -5,7 +5,7 @@
 
 mod registry;
 mod secrets;
-mod settings;
+pub mod settings;
 
 use std::{
     net::SocketAddr,

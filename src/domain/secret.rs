@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -81,6 +82,27 @@ impl TokenHash {
     }
 }
 
+/// A caller's token: `pgt_` and 256 random bits, so that scanners recognise one that strayed.
+pub struct CallerToken(SecretString);
+
+impl CallerToken {
+    /// Makes a new one.
+    pub fn generate(sources: &super::sources::Sources) -> Self {
+        let random = zeroize::Zeroizing::new(sources.random::<32>());
+        Self(SecretString::from(format!("pgt_{}", URL_SAFE_NO_PAD.encode(*random))))
+    }
+
+    /// What is registered instead of the token.
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(self.expose())
+    }
+
+    /// The token itself, for whoever is to present it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
 macro_rules! opaque_debug {
     ($($name:ident => $text:literal),*) => {
         $(impl fmt::Debug for $name {
@@ -91,4 +113,5 @@ macro_rules! opaque_debug {
     };
 }
 
-opaque_debug!(NumberKey => "NumberKey(..)", WebhookSecret => "WebhookSecret(..)", TokenHash => "TokenHash(..)");
+opaque_debug!(NumberKey => "NumberKey(..)", WebhookSecret => "WebhookSecret(..)", TokenHash => "TokenHash(..)",
+    CallerToken => "CallerToken(..)");

@@ -1,0 +1,135 @@
+//! The connection of the client commands to a gateway.
+//!
+//! Owns the address, the caller token and the limits of a call. The token is held as a secret and goes nowhere but into
+//! the `authorization` header. Called by every client command and by the demo.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::{
+    cli::{errors::CliError, times},
+    proto::v1::messaging_service_client::MessagingServiceClient,
+};
+
+/// Which gateway, as whom, for how long.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
+    /// Address of the gateway
+    #[arg(long, env = "PILOTGATE_ADDRESS", default_value = "http://127.0.0.1:50051", value_name = "URL")]
+    pub address: String,
+    /// Caller token; other users of this machine can see arguments, so prefer the environment or a file
+    #[arg(long, env = "PILOTGATE_TOKEN", hide_env_values = true, value_parser = secret)]
+    pub token: Option<SecretString>,
+    /// File that holds the caller token; used instead of --token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How long the whole command may wait for the gateway, retries included
+    #[arg(long, default_value = "30s", value_name = "SPAN", value_parser = times::span)]
+    pub timeout: Duration,
+    /// Print one JSON object per line, with the field names of the protobuf contract
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The generated client with the caller token on every call.
+pub type Client = MessagingServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Puts the caller token on a call; without a token the gateway refuses, in its own words.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(header) = &self.0 {
+            request.metadata_mut().insert("authorization", header.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl ConnectArgs {
+    /// A client that connects at its first call.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for an address or token that cannot be one, [`CliError::Local`] for an unreadable file.
+    pub fn client(&self) -> Result<Client, CliError> {
+        let from_file = self.token_file.as_ref().map(read_token).transpose()?;
+        client(&self.address, from_file.as_ref().or(self.token.as_ref()))
+    }
+}
+
+/// A client for the gateway at `address`; it connects at its first call.
+///
+/// # Errors
+/// [`CliError::Usage`] for an address or token that cannot be one.
+pub fn client(address: &str, token: Option<&SecretString>) -> Result<Client, CliError> {
+    let endpoint = endpoint(address)?;
+    let header = token.map(header).transpose()?;
+    Ok(MessagingServiceClient::with_interceptor(endpoint.connect_lazy(), Bearer(header)))
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, CliError> {
+    let unusable = |why: &str| CliError::Usage(format!("--address {why}"));
+    if address.contains('@') {
+        return Err(unusable("must not hold a user name or password"));
+    }
+    if address.starts_with("https://") {
+        return Err(unusable("must begin with http://: TLS ends in front of the gateway"));
+    }
+    if !address.starts_with("http://") {
+        return Err(unusable("must begin with http://"));
+    }
+    let endpoint = Endpoint::from_shared(address.to_owned())
+        .map_err(|_| unusable("is not a URL such as http://127.0.0.1:50051"))?;
+    Ok(endpoint
+        .connect_timeout(Duration::from_secs(5))
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20)))
+}
+
+fn header(token: &SecretString) -> Result<MetadataValue<Ascii>, CliError> {
+    let mut header = MetadataValue::try_from(format!("Bearer {}", token.expose_secret()))
+        .map_err(|_| CliError::Usage("the token holds characters that no token has".into()))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn read_token(path: &PathBuf) -> Result<SecretString, CliError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| CliError::Local(format!("cannot read the token file {}: {error}", path.display())))?;
+    Ok(SecretString::from(text.trim()))
+}
+
+/// Takes any text: a complaint about a token would have to show it.
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(SecretString::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_token_is_refused_without_being_shown() {
+        let token = SecretString::from("hunter2\n");
+        let error = client("http://127.0.0.1:1", Some(&token)).err().unwrap();
+        assert_eq!(error.to_string(), "the token holds characters that no token has");
+    }
+
+    #[test]
+    fn addresses() {
+        let refused = |address| endpoint(address).err().map(|it| it.to_string());
+        assert_eq!(refused("http://gateway:50051"), None);
+        assert_eq!(refused("gateway:50051").unwrap(), "--address must begin with http://");
+        assert_eq!(refused("http://me:secret@gateway").unwrap(), "--address must not hold a user name or password");
+    }
+}

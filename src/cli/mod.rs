@@ -1,0 +1,167 @@
+//! The command line: the tree of commands and the way from a command to an exit status.
+//!
+//! Owns what the words on the command line mean. Knows the gateway only by its public contract: every client command
+//! is an ordinary gRPC caller. Called by `main` alone.
+
+pub mod backoff;
+pub mod cancel;
+pub mod connect;
+pub mod errors;
+pub mod get;
+pub mod output;
+pub mod render;
+pub mod sandbox;
+pub mod send;
+pub mod serve;
+pub mod signals;
+pub mod stage;
+pub mod times;
+pub mod token;
+pub mod watch;
+
+use std::{future::Future, process::ExitCode};
+
+use clap::Parser;
+
+use crate::cli::{
+    errors::CliError,
+    output::{Form, Output},
+};
+
+const EXIT_CODES: &str = "\
+EXIT STATUS:
+    0    done
+    1    refused or failed
+    2    the command line is wrong
+    3    the message ended FAILED (send --watch, watch --until-final)
+    4    the gateway cannot be reached, or it is not known whether the message was sent
+    130  interrupted with Ctrl-C";
+
+/// WhatsApp messages over gRPC: the gateway in front of Pilot Status, and a client for it
+///
+/// New here? `pilotgate demo` shows the whole way of a message on this machine, without an account.
+#[derive(Debug, Parser)]
+#[command(name = "pilotgate", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(serve::Args),
+    /// Run the gateway over a double of Pilot Status, for development
+    Sandbox(sandbox::Args),
+    /// Send a message
+    Send(Box<send::Args>),
+    /// Follow status updates
+    Watch(watch::Args),
+    /// Tell where a message stands
+    Get(get::Args),
+    /// Cancel scheduled messages
+    Cancel(cancel::Args),
+    /// Make a caller token
+    Token(token::Args),
+}
+
+/// How a command ended without an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All that was asked for is done.
+    Done,
+    /// The gateway answered, but not all of it went as asked; what went wrong has been printed.
+    Refused,
+    /// The message that was followed ended as FAILED.
+    MessageFailed,
+}
+
+impl Ending {
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::MessageFailed => 3,
+        }
+    }
+}
+
+/// Reads the command line; prints help, version or what is wrong with it, and then exits.
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+/// Runs the command and prints the error it ends with, if any.
+pub async fn run(cli: Cli) -> ExitCode {
+    let mut out = Output::standard(cli.command.form());
+    let code = match dispatch(cli.command, &mut out).await {
+        Ok(ending) => ending.exit_code(),
+        Err(error) => {
+            // Nobody is left to be told when stderr is gone too; the exit status still says it.
+            drop(out.error(&error));
+            error.exit_code()
+        }
+    };
+    ExitCode::from(code)
+}
+
+async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError> {
+    match command {
+        // These three own their signals, or end at once.
+        Command::Serve(args) => serve::run(&args).await,
+        Command::Sandbox(args) => sandbox::run(&args, out).await,
+        Command::Token(args) => token::run(&args, out),
+        Command::Send(args) => interruptible(send::run(*args, out)).await,
+        Command::Watch(args) => interruptible(watch::run(args, out)).await,
+        Command::Get(args) => interruptible(get::run(args, out)).await,
+        Command::Cancel(args) => interruptible(cancel::run(args, out)).await,
+    }
+}
+
+/// Ends `work` at Ctrl-C. Client commands keep nothing in memory across an await that a file or the gateway should
+/// know, so that being dropped there loses nothing.
+async fn interruptible(work: impl Future<Output = Result<Ending, CliError>>) -> Result<Ending, CliError> {
+    tokio::select! {
+        ending = work => ending,
+        pressed = tokio::signal::ctrl_c() => Err(match pressed {
+            Ok(()) => CliError::Interrupted,
+            Err(error) => CliError::Local(format!("cannot listen for Ctrl-C: {error}")),
+        }),
+    }
+}
+
+impl Command {
+    fn form(&self) -> Form {
+        let json = match self {
+            Self::Serve(_) => false,
+            Self::Sandbox(args) => args.json,
+            Self::Token(args) => args.json,
+            Self::Send(args) => args.connect.json,
+            Self::Watch(args) => args.connect.json,
+            Self::Get(args) => args.connect.json,
+            Self::Cancel(args) => args.connect.json,
+        };
+        if json { Form::Json } else { Form::Human }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_tree_is_sound_and_every_command_has_examples() {
+        let mut tree = Cli::command();
+        tree.build();
+        tree.clone().debug_assert();
+        let without: Vec<_> = tree
+            .get_subcommands()
+            .filter(|command| command.get_name() != "help")
+            .filter(|command| !command.get_after_help().is_some_and(|it| it.to_string().contains("EXAMPLES")))
+            .map(|command| command.get_name().to_owned())
+            .collect();
+        assert_eq!(without, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,48 @@
+//! `pilotgate serve`: runs the gateway.
+
+use std::path::PathBuf;
+
+use crate::{
+    cli::{Ending, errors::CliError, signals},
+    config,
+    domain::sources::Sources,
+    server::{self, logging},
+};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+    pilotgate serve --config pilotgate.toml
+    PILOTGATE_GRPC__LISTEN=0.0.0.0:50051 pilotgate serve --config pilotgate.toml";
+
+/// What to serve.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The configuration, in TOML
+    #[arg(long, env = "PILOTGATE_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Serves until a signal ends it. A second signal ends it at once.
+///
+/// # Errors
+/// A configuration that does not hold, or a port or a store that cannot be had.
+pub async fn run(args: &Args) -> Result<Ending, CliError> {
+    let config = config::load(&args.config).map_err(|error| {
+        let problems = error.0.join("\n  ");
+        CliError::Local(format!("the configuration {} does not hold:\n  {problems}", args.config.display()))
+    })?;
+    logging::install(&config.log).map_err(CliError::Local)?;
+    let started = server::start(config, Sources::system()).await;
+    let mut gateway = started.map_err(|error| CliError::Local(error.to_string()))?;
+    let mut signals = signals::Ends::listen()?;
+    let failure = tokio::select! {
+        () = signals.next() => None,
+        failure = gateway.failed() => Some(failure),
+    };
+    tokio::select! {
+        () = gateway.shutdown() => {}
+        () = signals.next() => return Err(CliError::Interrupted),
+    }
+    failure.map_or(Ok(Ending::Done), |failure| Err(CliError::Local(failure)))
+}

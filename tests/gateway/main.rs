@@ -1,0 +1,5 @@
+//! The gateway between a real gRPC client and the double.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod send;
+mod support;

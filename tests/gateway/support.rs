@@ -1,0 +1,198 @@
+//! A double and a gateway on loopback, and a caller: everything over real sockets.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use pilotgate::{
+    config::{
+        self, Config, SecretRef, Settings,
+        settings::{CallerSettings, GrantSettings, NumberSettings},
+    },
+    domain::{principal::Permission, secret::TokenHash, sources::Sources},
+    proto::v1::{self, messaging_service_client::MessagingServiceClient, send_message_request::Content},
+    sandbox::{self, Sandbox},
+    server::{self, Gateway},
+};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tonic::{
+    Request, Status, Streaming,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
+
+/// The token of the caller `orders`, who may do everything on every number.
+pub const TOKEN: &str = "pgt_orders-token-for-tests";
+/// The token of the caller `billing`, who may send from and read on every number, and observes nothing.
+pub const OTHER_TOKEN: &str = "pgt_billing-token-for-tests";
+/// The token of the caller `auditor`, who only observes.
+pub const AUDITOR_TOKEN: &str = "pgt_auditor-token-for-tests";
+/// The last segment of the number's webhook path.
+pub const PATH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// The number's name.
+pub const NUMBER: &str = "wn_sandbox";
+/// A recipient to whom everything is delivered and who reads it.
+pub const READER: &str = "+5511987650101";
+
+pub type Client = MessagingServiceClient<InterceptedService<Channel, Bearer>>;
+
+#[derive(Clone)]
+pub struct Bearer(Option<&'static str>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = self.0 {
+            request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        }
+        Ok(request)
+    }
+}
+
+/// A double, with the settings of a gateway in front of it.
+pub struct World {
+    pub double: Sandbox,
+    pub directory: TempDir,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(sandbox::Options::default()).await
+    }
+
+    pub async fn with(options: sandbox::Options) -> Self {
+        Self { double: sandbox::open(options).await.unwrap(), directory: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn settings(&self) -> Settings {
+        let account = self.double.account();
+        let number = &account.numbers[0];
+        let inline = |text: &str| SecretRef::Inline(SecretString::from(text));
+        let mut settings = Settings::defaults().unwrap();
+        settings.grpc.listen = "127.0.0.1:0".parse().unwrap();
+        settings.http.listen = "127.0.0.1:0".parse().unwrap();
+        settings.upstream.base_url = self.double.base_url().to_owned();
+        settings.store.directory = self.directory.path().join("data");
+        settings.numbers = vec![NumberSettings {
+            name: NUMBER.to_owned(),
+            upstream_id: Some("wn_upstream_id".to_owned()),
+            phone: Some(number.phone.clone()),
+            key: inline(&number.key),
+            webhook_token: Some(inline(PATH_TOKEN)),
+            webhook_secrets: vec![inline(&account.webhook_secret)],
+        }];
+        let caller = |name: &str, token: &str, permissions: &[Permission]| CallerSettings {
+            name: name.to_owned(),
+            token_hashes: vec![TokenHash::of(token).to_hex()],
+            grants: vec![GrantSettings { number: "*".to_owned(), permissions: permissions.to_vec() }],
+        };
+        use Permission::{Cancel, Observe, Read, Send};
+        settings.callers = vec![
+            caller("orders", TOKEN, &[Send, Cancel, Read]),
+            caller("billing", OTHER_TOKEN, &[Send, Read]),
+            caller("auditor", AUDITOR_TOKEN, &[Observe]),
+        ];
+        settings
+    }
+
+    pub fn config(&self) -> Config {
+        config::check_in_memory(self.settings()).unwrap()
+    }
+
+    /// A gateway whose webhook is registered at the double.
+    pub async fn gateway(&self) -> Gateway {
+        self.gateway_with(self.config()).await
+    }
+
+    pub async fn gateway_with(&self, config: Config) -> Gateway {
+        let gateway = server::start(config, Sources::system()).await.unwrap();
+        self.register(&gateway).await;
+        gateway
+    }
+
+    /// Makes the double send its webhooks to this gateway and no other.
+    pub async fn register(&self, gateway: &Gateway) {
+        let account = self.double.account();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let webhooks = format!("{}/v1/webhooks", self.double.base_url());
+        let key = &account.numbers[0].key;
+        let known: serde_json::Value =
+            http.get(&webhooks).header("x-api-key", key).send().await.unwrap().json().await.unwrap();
+        for webhook in known.as_array().unwrap() {
+            let url = format!("{webhooks}/{}", webhook["id"].as_str().unwrap());
+            http.delete(url).header("x-api-key", key).send().await.unwrap().error_for_status().unwrap();
+        }
+        let body = serde_json::json!({
+            "url": format!("http://{}/webhooks/{PATH_TOKEN}", gateway.http()),
+            "name": "gateway",
+            "events": ["message.sent", "message.delivered", "message.read", "message.failed"],
+        });
+        let created = http.post(&webhooks).header("x-api-key", key).json(&body).send().await.unwrap();
+        created.error_for_status().unwrap();
+    }
+}
+
+pub async fn client(gateway: &Gateway) -> Client {
+    client_as(gateway, Some(TOKEN)).await
+}
+
+pub async fn client_as(gateway: &Gateway, token: Option<&'static str>) -> Client {
+    let channel = Channel::from_shared(format!("http://{}", gateway.grpc())).unwrap().connect().await.unwrap();
+    MessagingServiceClient::with_interceptor(channel, Bearer(token))
+}
+
+pub fn to_phone(phone: &str) -> Option<v1::Recipient> {
+    Some(v1::Recipient { kind: Some(v1::recipient::Kind::PhoneNumber(phone.to_owned())) })
+}
+
+/// A text to a phone.
+pub fn text(phone: &str, body: &str) -> v1::SendMessageRequest {
+    v1::SendMessageRequest {
+        number: NUMBER.to_owned(),
+        recipient: to_phone(phone),
+        content: Some(Content::Text(v1::TextContent { body: body.to_owned(), ..Default::default() })),
+        ..Default::default()
+    }
+}
+
+pub fn metadata<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+pub fn from_earliest() -> v1::StreamStatusUpdatesRequest {
+    v1::StreamStatusUpdatesRequest {
+        start: Some(v1::stream_status_updates_request::Start::Position(v1::Position::Earliest.into())),
+        ..Default::default()
+    }
+}
+
+pub fn from_cursor(cursor: &str) -> v1::StreamStatusUpdatesRequest {
+    v1::StreamStatusUpdatesRequest {
+        start: Some(v1::stream_status_updates_request::Start::Cursor(cursor.to_owned())),
+        ..Default::default()
+    }
+}
+
+pub type Frames = Streaming<v1::StreamStatusUpdatesResponse>;
+
+/// The next update and the cursor behind it, past heartbeats; fails rather than wait for ever.
+pub async fn next_update(frames: &mut Frames) -> (v1::StatusUpdate, String) {
+    use v1::stream_status_updates_response::Frame;
+    loop {
+        let next = tokio::time::timeout(Duration::from_secs(20), frames.message()).await;
+        let response = next.expect("no frame for 20 s").unwrap().expect("the stream ended");
+        match response.frame.unwrap() {
+            Frame::Update(update) => return (update, response.cursor),
+            Frame::Heartbeat(_) => {}
+            other => panic!("unexpected frame {other:?}"),
+        }
+    }
+}
+
+/// The statuses of the next `count` updates, by message, in order.
+pub async fn trails(frames: &mut Frames, count: usize) -> BTreeMap<String, Vec<v1::MessageStatus>> {
+    let mut trails: BTreeMap<String, Vec<v1::MessageStatus>> = BTreeMap::new();
+    for _ in 0..count {
+        let (update, _) = next_update(frames).await;
+        trails.entry(update.message_id.clone()).or_default().push(update.status());
+    }
+    trails
+}
