@@ -108,6 +108,13 @@ impl World {
         gateway
     }
 
+    /// Lets go of the clients, then ends both servers.
+    pub async fn end<C>(self, clients: C, gateway: Gateway) {
+        drop(clients);
+        gateway.shutdown().await;
+        self.double.shutdown().await;
+    }
+
     /// Makes the double send its webhooks to this gateway and no other.
     pub async fn register(&self, gateway: &Gateway) {
         let account = self.double.account();
@@ -195,4 +202,59 @@ pub async fn trails(frames: &mut Frames, count: usize) -> BTreeMap<String, Vec<v
         trails.entry(update.message_id.clone()).or_default().push(update.status());
     }
     trails
+}
+
+/// An error as a client library would see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub code: tonic::Code,
+    pub message: String,
+    pub reason: String,
+    pub metadata: BTreeMap<String, String>,
+    pub violations: Vec<(String, String)>,
+    pub retry_after: Option<Duration>,
+}
+
+/// The error that a call ended with; it must carry an `ErrorInfo` of the gateway.
+pub fn error_of<T: std::fmt::Debug>(result: Result<T, Status>) -> Told {
+    use tonic_types::StatusExt;
+    let status = result.unwrap_err();
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!(info.domain, "pilotgate");
+    let violations = details.bad_request().map(|wrong| &wrong.field_violations[..]).unwrap_or_default();
+    Told {
+        code: status.code(),
+        message: status.message().to_owned(),
+        reason: info.reason.clone(),
+        metadata: info.metadata.clone().into_iter().collect(),
+        violations: violations.iter().map(|one| (one.field.clone(), one.description.clone())).collect(),
+        retry_after: details.retry_info().and_then(|info| info.retry_delay),
+    }
+}
+
+/// The sends that the double saw, oldest first.
+pub fn sends(world: &World) -> Vec<sandbox::SeenRequest> {
+    let mut requests = world.double.requests();
+    requests.retain(|request| request.path == "/v1/messages/send");
+    requests
+}
+
+/// A message by our id.
+pub async fn get(client: &mut Client, id: &str) -> v1::Message {
+    let request = v1::GetMessageRequest {
+        key: Some(v1::get_message_request::Key::MessageId(id.to_owned())),
+        ..Default::default()
+    };
+    client.get_message(request).await.unwrap().into_inner().message.unwrap()
+}
+
+/// Waits for a state of the double that nothing announces; fails rather than wait for ever.
+pub async fn until(condition: impl Fn() -> bool) {
+    let reached = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("not reached within 20 s");
 }
