@@ -2,7 +2,6 @@
 //! once, the switches of that moment. `front` makes it; handlers take it as an
 //! argument and ask it for the right they need.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,12 +78,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         let call = parts.extensions.get::<Self>().cloned();
         call.ok_or_else(|| ApiError::new(500, "Internal error"))
-    }
-}
-
-impl From<Infallible> for ApiError {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }
 

@@ -82,7 +82,10 @@ pub async fn run(state: Shared) {
                 }
             }
             Err(next) => {
-                let next = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+                // Looking once an hour for nothing costs nothing and keeps
+                // the timer clear of dates far ahead.
+                let latest = Instant::now() + Duration::from_secs(3600);
+                let next = next.map_or(latest, |next| next.min(latest));
                 tokio::select! {
                     () = state.stop.cancelled() => return,
                     () = state.clock.wake.notified() => {}

@@ -147,7 +147,7 @@ fn key(state: &State, headers: &HeaderMap) -> Option<Key> {
     let id = headers.get("x-api-key-id").and_then(|v| v.to_str().ok());
     let key = held(&state.keyring).find(secret, id)?;
     match &key.scope {
-        Scope::Number(number) if held(&state.numbers).get(number).is_err() => None,
+        Scope::Number(number) if !held(&state.numbers).is_live(number) => None,
         _ => Some(key),
     }
 }

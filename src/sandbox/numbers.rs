@@ -133,6 +133,10 @@ impl Numbers {
         found.cloned().ok_or_else(ApiError::number_not_found)
     }
 
+    pub fn is_live(&self, id: &str) -> bool {
+        self.0.iter().any(|n| n.id == id && n.deleted_at.is_none())
+    }
+
     /// Changes a number that is not deleted.
     pub fn change(&mut self, id: &str, change: impl FnOnce(&mut Number)) -> Result<Number, ApiError> {
         let mut live = self.0.iter_mut().filter(|n| n.deleted_at.is_none());

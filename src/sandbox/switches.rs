@@ -279,6 +279,11 @@ impl Switches {
             ((1..=5).contains(&self.webhook_attempts), "webhook_attempts", "1 to 5"),
             (self.time_scale.is_finite() && (0.0..=1000.0).contains(&self.time_scale), "time_scale", "0 to 1000"),
             (self.timelines.keys().all(digits), "timelines", "a key is one or more digits"),
+            (
+                self.timelines.values().all(Timeline::moves_forward),
+                "timelines",
+                "a step is SENT, DELIVERED, READ or FAILED",
+            ),
         ];
         rules.into_iter().find(|(holds, ..)| !holds).map(|(_, name, why)| (name, why))
     }

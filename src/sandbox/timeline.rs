@@ -22,6 +22,14 @@ pub struct Timeline {
     pub reply: Reply,
 }
 
+impl Timeline {
+    /// Whether every step is a state a message can come to.
+    pub(super) fn moves_forward(&self) -> bool {
+        let start = |s: &Step| matches!(s.status, Status::Queued | Status::Canceled);
+        !self.steps.iter().any(start)
+    }
+}
+
 /// One change of state, with its event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -52,7 +52,7 @@ fn number(value: f64) -> prost_types::Value {
 /// Every kind of content, with the JSON that it becomes.
 fn contents() -> Vec<(Content, Value)> {
     let template = v1::TemplateContent {
-        template: "order_update".to_owned(),
+        template: "promo".to_owned(),
         variables: metadata([("order", "A-7731"), ("name", "Rita")]),
         media: Some(MediaContent {
             source: url("https://cdn.example.test/h.png"),
@@ -127,7 +127,7 @@ fn contents() -> Vec<(Content, Value)> {
         (
             Content::Template(template),
             json!({
-                "templateId": "order_update", "variables": { "name": "Rita", "order": "A-7731" },
+                "templateId": "promo", "variables": { "name": "Rita", "order": "A-7731" },
                 "marketingOptions": { "aiRewriteEnabled": false },
                 "media": "https://cdn.example.test/h.png", "mediaType": "image",
             }),

@@ -17,7 +17,7 @@ use super::super::templates::Template;
 use super::super::timeline::Timeline;
 use super::parts::{self, Fields, is_text, string};
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "destinationNumber",
     "groupId",
     "newsletterId",
@@ -37,6 +37,7 @@ const FIELDS: [&str; 19] = [
     "deliverUntil",
     "labels",
     "marketingOptions",
+    "markRead",
 ];
 
 /// The destination as the body names it, if it names one at all.
@@ -50,7 +51,7 @@ pub fn check(state: &State, call: &Call, number: &Number) -> Result<Draft, ApiEr
     let body = call.object()?;
     let fields = Fields { body, switches };
     if switches.refuse_unknown_fields
-        && let Some(name) = body.keys().find(|k| *k != "markRead" && !FIELDS.contains(&k.as_str()))
+        && let Some(name) = body.keys().find(|k| !FIELDS.contains(&k.as_str()))
     {
         return Err(fields.bad(format!("Unknown field {name}")));
     }
