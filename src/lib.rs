@@ -15,7 +15,7 @@
 //! Beside them stands [`sandbox`], a double of Pilot Status that shares no code with the rest.
 
 pub mod api;
-// pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod fanout;

@@ -162,13 +162,14 @@ impl CliError {
         match self {
             Self::Refused(refusal) => {
                 for (field, description) in &refusal.violations {
-                    drop(write!(text, "\n  {field}: {description}"));
+                    let _ = write!(text, "\n  {field}: {description}");
                 }
                 if let Some(pause) = refusal.retry_after {
-                    drop(write!(text, "\n  may be tried again in {}", times::spell(pause)));
+                    let _ = write!(text, "\n  may be tried again in {}", times::spell(pause));
                 }
-                if let Some(id) = refusal.metadata.get("request_id") {
-                    drop(write!(text, "\n  safe to repeat with --request-id {id}"));
+                let open = refusal.is_unavailable() || refusal.is_in_doubt() || refusal.code == Code::DeadlineExceeded;
+                if let Some(id) = refusal.metadata.get("request_id").filter(|_| open) {
+                    let _ = write!(text, "\n  safe to repeat with --request-id {id}");
                 }
             }
             Self::Usage(_) | Self::Local(_) => {}

@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod cancel;
 pub mod connect;
+pub mod demo;
 pub mod errors;
 pub mod get;
 pub mod output;
@@ -53,6 +54,8 @@ enum Command {
     Serve(serve::Args),
     /// Run the gateway over a double of Pilot Status, for development
     Sandbox(sandbox::Args),
+    /// Show the way of five messages on this machine
+    Demo(demo::Args),
     /// Send a message
     Send(Box<send::Args>),
     /// Follow status updates
@@ -111,6 +114,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Serve(args) => serve::run(&args).await,
         Command::Sandbox(args) => sandbox::run(&args, out).await,
         Command::Token(args) => token::run(&args, out),
+        Command::Demo(args) => interruptible(demo::run(&args, out)).await,
         Command::Send(args) => interruptible(send::run(*args, out)).await,
         Command::Watch(args) => interruptible(watch::run(args, out)).await,
         Command::Get(args) => interruptible(get::run(args, out)).await,
@@ -133,7 +137,7 @@ async fn interruptible(work: impl Future<Output = Result<Ending, CliError>>) -> 
 impl Command {
     fn form(&self) -> Form {
         let json = match self {
-            Self::Serve(_) => false,
+            Self::Serve(_) | Self::Demo(_) => false,
             Self::Sandbox(args) => args.json,
             Self::Token(args) => args.json,
             Self::Send(args) => args.connect.json,

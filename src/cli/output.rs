@@ -37,15 +37,6 @@ impl Output {
         Self { form, data: Box::new(anstream::stdout()), notes: Box::new(anstream::stderr()) }
     }
 
-    /// Any two streams, never coloured.
-    pub fn plain(form: Form, data: impl Write + Send + 'static, notes: impl Write + Send + 'static) -> Self {
-        Self {
-            form,
-            data: Box::new(anstream::StripStream::new(data)),
-            notes: Box::new(anstream::StripStream::new(notes)),
-        }
-    }
-
     /// Whom this output is for.
     pub fn form(&self) -> Form {
         self.form
@@ -72,7 +63,10 @@ impl Output {
     pub fn note(&mut self, note: &str) {
         let line = match self.form {
             Form::Human => note.to_owned(),
-            Form::Json => serde_json::to_string(&Note { note }).unwrap_or_default(),
+            Form::Json => {
+                let note = &anstream::adapter::strip_str(note).to_string();
+                serde_json::to_string(&Note { note }).unwrap_or_default()
+            }
         };
         drop(put(&mut self.notes, &line));
     }

@@ -29,11 +29,13 @@ pub(super) fn numbers(settings: Vec<NumberSettings>, exposed: Option<&Path>, wro
     let mut numbers = Vec::new();
     for settings in settings {
         let place = format!("number {:?}", settings.name);
-        for word in [Some(&settings.name), settings.upstream_id.as_ref(), settings.phone.as_ref()].into_iter().flatten()
-        {
-            if let Some(other) = words.insert(word.clone(), settings.name.clone())
-                && (other != settings.name || word == &settings.name)
-            {
+        // A number may use one word in several of its own fields.
+        let own: HashSet<&String> = [Some(&settings.name), settings.upstream_id.as_ref(), settings.phone.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        for word in own {
+            if let Some(other) = words.insert(word.clone(), settings.name.clone()) {
                 wrong.push(format!("{place}: {word:?} already stands for number {other:?}"));
             }
         }

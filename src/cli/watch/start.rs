@@ -59,7 +59,8 @@ pub fn place(from: Option<Origin>, message_ids: &[String], subscribed: bool) -> 
         Some(Origin::After(cursor)) => Start::Cursor(cursor),
         None if subscribed => return (None, OnExpired::Fail),
         None => {
-            let creation = message_ids.iter().filter_map(|id| created(id)).min();
+            let creations = message_ids.iter().filter_map(|id| created(id));
+            let creation = creations.min_by_key(|time| (time.seconds, time.nanos));
             return (creation.map(Start::StartTime), OnExpired::Earliest);
         }
     };
