@@ -143,6 +143,7 @@ fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError>
             write_queue: settings.store.write_queue,
             commit_batch: settings.store.commit_batch,
             readers: settings.store.readers,
+            recent: settings.store.recent,
         },
         messaging: messaging::Options {
             slot_wait: settings.messaging.slot_wait.0,
@@ -151,7 +152,6 @@ fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError>
         },
         streams: fanout::Options {
             max_streams: settings.streams.max,
-            window: settings.streams.window,
             page: settings.streams.page,
             drain_spread: settings.streams.drain_spread.0,
         },

@@ -70,6 +70,7 @@ sections! {
         write_queue: usize,
         commit_batch: usize,
         readers: usize,
+        recent: usize,
     }
     /// `[messaging]`
     MessagingSettings {
@@ -80,7 +81,6 @@ sections! {
     /// `[streams]`
     StreamSettings {
         max: usize,
-        window: usize,
         page: usize,
         drain_spread: Span,
     }
@@ -192,7 +192,7 @@ pub(super) fn base_url(text: &str, wrong: &mut Vec<String>) -> Option<Url> {
 
 /// Values that would make a part useless.
 pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
-    let positive: [(&str, usize); 9] = [
+    let positive: [(&str, usize); 8] = [
         ("grpc.max_message_bytes", settings.grpc.max_message_bytes),
         ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize),
         ("http.max_body_bytes", settings.http.max_body_bytes),
@@ -200,7 +200,6 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
         ("store.write_queue", settings.store.write_queue),
         ("store.commit_batch", settings.store.commit_batch),
         ("store.readers", settings.store.readers),
-        ("streams.window", settings.streams.window),
         ("streams.page", settings.streams.page),
     ];
     wrong.extend(positive.iter().filter(|(_, value)| *value == 0).map(|(name, _)| format!("{name}: must not be 0")));

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Fanout, Filter, FollowError, FollowRequest, OnExpired, window::Glance};
+use super::{Fanout, Filter, FollowError, FollowRequest, OnExpired};
 use crate::domain::{event::Event, ids::MessageId, position::Position};
 
 /// What a follower is given, one after the other.
@@ -60,7 +60,7 @@ pub struct Follow {
     after: Position,
     /// Entries behind `after`, read and not looked at.
     page: VecDeque<Arc<Event>>,
-    end: watch::Receiver<Position>,
+    head: watch::Receiver<Position>,
     heartbeat: Duration,
     next_heartbeat: Instant,
     stage: Stage,
@@ -91,7 +91,7 @@ impl Follow {
         gap: Option<Position>,
         request: FollowRequest,
     ) -> Self {
-        let end = fanout.window.end();
+        let head = fanout.store.head();
         let open =
             request.until_final.then(|| Open { messages: request.filter.messages().clone(), upto: Position::START });
         Self {
@@ -100,7 +100,7 @@ impl Follow {
             on_expired: request.on_expired,
             after,
             page: VecDeque::new(),
-            end,
+            head,
             heartbeat: request.heartbeat,
             next_heartbeat: Instant::now() + request.heartbeat,
             stage: Stage::Starting { gap },
@@ -196,16 +196,11 @@ impl Follow {
         }
     }
 
-    /// Takes the next entries, from the window or from storage.
+    /// Takes the next entries, if there are any and none are left.
     async fn fill(&mut self) -> Result<(), FollowError> {
-        if !self.page.is_empty() {
-            return Ok(());
-        }
-        let most = self.fanout.options.page.max(1);
-        match self.fanout.window.behind(self.after, most) {
-            Glance::Events(events) => self.page = events.into(),
-            Glance::Nothing => {}
-            Glance::Behind => self.page = self.fanout.store.events(self.after, most).await?.events.into(),
+        if self.page.is_empty() {
+            let most = self.fanout.options.page.max(1);
+            self.page = self.fanout.store.events(self.after, most).await?.events.into();
         }
         Ok(())
     }
@@ -216,7 +211,7 @@ impl Follow {
         let came = tokio::select! {
             biased;
             () = self.fanout.draining.cancelled() => return None,
-            moved = self.end.wait_for(|end| *end > after) => moved.is_ok(),
+            moved = self.head.wait_for(|head| *head > after) => moved.is_ok(),
             () = tokio::time::sleep_until(self.next_heartbeat) => false,
         };
         if came { None } else { Some(self.sign_of_life(Idle::CaughtUp)) }

@@ -1,21 +1,19 @@
 //! Following the log: from a place, through a filter, for as long as it is wanted.
 //!
-//! A follower is a position and a filter. It takes entries from a window of recent ones that all followers share, or
-//! from storage once it is behind the window, and holds at most one page. So being slow costs a follower time and never
-//! data, and costs the others nothing. Knows no protobuf; called by `api`.
+//! A follower is a position and a filter. It reads the log page by page, from memory at its end and from disk further
+//! back, and holds at most one page. So being slow costs a follower time and never data, and costs the others nothing.
+//! Knows no protobuf; called by `api`.
 
 mod cursor;
 mod filter;
 mod follow;
-mod window;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, TryAcquireError};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
-use self::window::Window;
 pub use self::{
     cursor::{CursorError, Cursors},
     filter::{Filter, Fingerprint},
@@ -31,8 +29,6 @@ use crate::{
 pub struct Options {
     /// How many followers there may be at once.
     pub max_streams: usize,
-    /// How many recent entries are held in memory for all followers together.
-    pub window: usize,
     /// How many entries a follower takes at a time: what it holds at most.
     pub page: usize,
     /// Followers are asked to wait up to this long before they come back after a drain.
@@ -41,7 +37,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_streams: 10_000, window: 4096, page: 128, drain_spread: Duration::from_secs(5) }
+        Self { max_streams: 10_000, page: 128, drain_spread: Duration::from_secs(5) }
     }
 }
 
@@ -49,13 +45,11 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct Fanout {
     store: Arc<dyn Store>,
-    window: Window,
     cursors: Cursors,
     sources: Sources,
     options: Options,
     places: Arc<Semaphore>,
     draining: CancellationToken,
-    tasks: TaskTracker,
 }
 
 /// Where to begin.
@@ -124,27 +118,16 @@ pub enum FollowError {
 }
 
 impl Fanout {
-    /// Begins to follow the log for all. `draining` ends every follower, each after a drain frame.
-    pub fn start(store: Arc<dyn Store>, sources: Sources, options: Options, draining: CancellationToken) -> Self {
-        let window = Window::at(*store.head().borrow(), options.window.max(1));
-        let tasks = TaskTracker::new();
-        tasks.spawn(window::feed(window.clone(), Arc::clone(&store), draining.clone()));
+    /// Over this log. `draining` ends every follower, each after a drain frame.
+    pub fn new(store: Arc<dyn Store>, sources: Sources, options: Options, draining: CancellationToken) -> Self {
         Self {
             cursors: Cursors::of(store.epoch(), &store.cursor_key()),
             places: Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS))),
             store,
-            window,
             sources,
             options,
             draining,
-            tasks,
         }
-    }
-
-    /// Waits until the shared reading has ended after a drain.
-    pub async fn finish(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 
     /// Cursors of this log.

@@ -31,7 +31,6 @@ pub struct Gateway {
     http: SocketAddr,
     store: Arc<dyn Store>,
     messaging: Messaging,
-    fanout: Fanout,
     health: tonic_health::server::HealthReporter,
     draining: CancellationToken,
     closing: CancellationToken,
@@ -81,8 +80,8 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
     let tracking = Tracking::new(Arc::clone(&store), Arc::clone(&keys), sources.clone());
-    let fanout = Fanout::start(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
-    let api = MessagingApi::new(messaging.clone(), fanout.clone(), Arc::clone(&identity), keys, sources);
+    let fanout = Fanout::new(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
+    let api = MessagingApi::new(messaging.clone(), fanout, Arc::clone(&identity), keys, sources);
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut ports = JoinSet::new();
@@ -97,18 +96,7 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
     let routes = http::router(tracking, draining.clone(), &config.http);
     ports.spawn(serve_http(http_listener, routes, closing.clone()));
     tracing::info!(%grpc, %http, "serving");
-    Ok(Gateway {
-        grpc,
-        http,
-        store,
-        messaging,
-        fanout,
-        health,
-        draining,
-        closing,
-        ports,
-        deadline: config.shutdown_deadline,
-    })
+    Ok(Gateway { grpc, http, store, messaging, health, draining, closing, ports, deadline: config.shutdown_deadline })
 }
 
 impl Gateway {
@@ -148,7 +136,6 @@ impl Gateway {
     async fn drain(&mut self) {
         grpc::not_serving(&self.health).await;
         self.draining.cancel();
-        self.fanout.finish().await;
         self.messaging.finish().await;
         self.closing.cancel();
         while let Some(ended) = self.ports.join_next().await {

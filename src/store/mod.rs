@@ -51,12 +51,14 @@ pub struct Options {
     pub commit_batch: usize,
     /// How many reads run at once; further ones wait. At least 1.
     pub readers: usize,
+    /// How many of the newest log entries are kept in memory for those who read along.
+    pub recent: usize,
 }
 
 impl Options {
     /// The defaults, for this directory.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), write_queue: 4096, commit_batch: 512, readers: 4 }
+        Self { directory: directory.into(), write_queue: 4096, commit_batch: 512, readers: 4, recent: 4096 }
     }
 }
 

@@ -28,22 +28,26 @@ pub(super) fn identity(db: &Connection) -> rusqlite::Result<Identity> {
 }
 
 /// The end of the log: the last position given, and the time noted with it.
+///
+/// A transaction works on a copy, which takes the original's place when the transaction is committed.
 #[derive(Clone)]
 pub(super) struct Tail {
     head: Position,
     logged_at: i64,
+    /// What the transaction has appended.
+    pub(super) appended: Vec<Arc<Event>>,
 }
 
 impl Tail {
     pub(super) fn load(db: &mut Connection) -> rusqlite::Result<Self> {
         let last = db
             .query_row("SELECT position, logged_at FROM events ORDER BY position DESC LIMIT 1", [], |row| {
-                Ok(Self { head: Position(row.get(0)?), logged_at: row.get(1)? })
+                Ok(Self { head: Position(row.get(0)?), logged_at: row.get(1)?, appended: Vec::new() })
             })
             .optional()?;
         match last {
             Some(tail) => Ok(tail),
-            None => Ok(Self { head: trimmed(db)?, logged_at: 0 }),
+            None => Ok(Self { head: trimmed(db)?, logged_at: 0, appended: Vec::new() }),
         }
     }
 
@@ -53,16 +57,18 @@ impl Tail {
 }
 
 /// Appends an update behind everything appended before.
-pub(super) fn append(writing: &mut Writing<'_>, update: &Update) -> Result<(), StoreError> {
+pub(super) fn append(writing: &mut Writing<'_>, update: Update) -> Result<(), StoreError> {
     let position = writing.tail.head.next();
     // Facts are observed on many threads; the time in the log never falls all the same.
     let logged_at = update.observed_at.as_microsecond().max(writing.tail.logged_at);
-    let payload = serde_json::to_string(update)?;
+    let payload = serde_json::to_string(&update)?;
     writing
         .db
         .prepare_cached("INSERT INTO events (position, logged_at, payload) VALUES (?1, ?2, ?3)")?
         .execute((position.0, logged_at, payload))?;
-    *writing.tail = Tail { head: position, logged_at };
+    writing.tail.head = position;
+    writing.tail.logged_at = logged_at;
+    writing.tail.appended.push(Arc::new(Event { position, update }));
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod file;
 mod reader;
+mod recent;
 mod schema;
 mod writer;
 
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use self::{file::DataDirectory, reader::Readers, writer::Writer};
+use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
 use super::{Accepted, Draft, Key, OpenError, Options, Page, Recorded, Settlement, Sighting, Store, StoreError};
 use crate::domain::{
     ids::{MessageId, NumberName},
@@ -30,6 +31,7 @@ use crate::domain::{
 pub(super) struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    recent: Recent,
     head: watch::Receiver<Position>,
     epoch: Epoch,
     cursor_key: [u8; 32],
@@ -53,11 +55,14 @@ fn open_blocking(options: &Options) -> Result<SqliteStore, OpenError> {
     let tail = log::Tail::load(&mut db).map_err(damaged)?;
     let readers = (0..options.readers.max(1)).map(|_| directory.open_reader()).collect::<Result<Vec<_>, _>>()?;
     let (head_sender, head) = watch::channel(tail.head());
-    let writer = Writer::spawn(db, tail, head_sender, options, Arc::clone(&directory))
+    let recent = Recent::at(tail.head(), options.recent);
+    let published = (recent.clone(), head_sender);
+    let writer = Writer::spawn(db, tail, published, options, Arc::clone(&directory))
         .map_err(|error| directory.io(error.to_string()))?;
     Ok(SqliteStore {
         writer,
         readers: Readers::new(readers),
+        recent,
         head,
         epoch: identity.epoch,
         cursor_key: identity.cursor_key,
@@ -104,7 +109,10 @@ impl Store for SqliteStore {
     }
 
     async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError> {
-        self.readers.read(move |db| log::page(db, after, limit)).await
+        match self.recent.behind(after, limit) {
+            Some(page) => Ok(page),
+            None => self.readers.read(move |db| log::page(db, after, limit)).await,
+        }
     }
 
     async fn position_before(&self, time: Timestamp) -> Result<Position, StoreError> {

@@ -55,7 +55,7 @@ pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft) -> Result<Accepte
         origin: Origin::Gateway,
         ids: ForeignIds::default(),
     };
-    log::append(writing, &Update::of(&message, &pending, false))?;
+    log::append(writing, Update::of(&message, &pending, false))?;
     Ok(Accepted::New(message))
 }
 
@@ -120,7 +120,7 @@ pub(super) fn pending(db: &Connection, limit: usize) -> Result<Vec<Message>, Sto
 fn fold(writing: &mut Writing<'_>, message: &mut Message, fact: &Fact) -> Result<Merged, StoreError> {
     let merged = message.merge(fact);
     if merged != Merged::Known {
-        log::append(writing, &Update::of(message, fact, merged == Merged::Correction))?;
+        log::append(writing, Update::of(message, fact, merged == Merged::Correction))?;
     }
     Ok(merged)
 }

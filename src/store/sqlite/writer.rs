@@ -9,6 +9,7 @@ use super::{
     super::{Options, StoreError},
     file::DataDirectory,
     log::Tail,
+    recent::Recent,
 };
 use crate::domain::position::Position;
 
@@ -67,14 +68,15 @@ impl Writer {
     pub(super) fn spawn(
         db: Connection,
         tail: Tail,
-        head: watch::Sender<Position>,
+        published: (Recent, watch::Sender<Position>),
         options: &Options,
         directory: Arc<DataDirectory>,
     ) -> io::Result<Self> {
         let (queue, commands) = mpsc::channel(options.write_queue.max(1));
         let batch = options.commit_batch.max(1);
+        let (recent, head) = published;
         thread::Builder::new().name("pilotgate-store".to_owned()).spawn(move || {
-            let closing = Thread { db, tail, head }.serve(commands, batch);
+            let closing = Thread { db, tail, recent, head }.serve(commands, batch);
             // The lock goes before the answer, so that whoever waited for the end can open the directory again.
             drop(directory);
             if let Some(done) = closing {
@@ -107,6 +109,7 @@ impl Writer {
 struct Thread {
     db: Connection,
     tail: Tail,
+    recent: Recent,
     head: watch::Sender<Position>,
 }
 
@@ -142,6 +145,8 @@ impl Thread {
                 }
             }
         }
+        // The entries before the news of them: whoever is woken finds them.
+        self.recent.extend(&mut self.tail.appended);
         let head = self.tail.head();
         self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
         for job in batch.drain(..) {
