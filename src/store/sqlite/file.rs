@@ -67,7 +67,7 @@ impl DataDirectory {
             db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(damaged)?;
         }
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(damaged)?;
-        db.set_prepared_statement_cache_capacity(64);
+        prepare_once(&db).map_err(damaged)?;
         Ok(db)
     }
 
@@ -76,6 +76,7 @@ impl DataDirectory {
         let open = || {
             let db = Connection::open_with_flags(&self.database, flags(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
             db.busy_timeout(Duration::from_secs(5))?;
+            prepare_once(&db)?;
             Ok(db)
         };
         open().map_err(|error: rusqlite::Error| self.damaged(error.to_string()))
@@ -125,6 +126,13 @@ impl DataDirectory {
     pub(super) fn io(&self, detail: String) -> OpenError {
         OpenError::Io { path: self.database.clone(), detail }
     }
+}
+
+/// Keeps prepared statements. Without the planner's stability guarantee, SQLite plans a statement that could use a partial
+/// index anew for each set of values.
+fn prepare_once(db: &Connection) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(64);
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 
 fn private() -> OpenOptions {
