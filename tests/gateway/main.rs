@@ -3,6 +3,8 @@
 
 mod cancel;
 mod get;
+mod identity;
 mod send;
+mod status;
 mod support;
 mod wire;
