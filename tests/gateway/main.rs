@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cancel;
+mod fanout;
 mod get;
 mod identity;
 mod send;
 mod status;
+mod streams;
 mod support;
 mod wire;
