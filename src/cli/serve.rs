@@ -33,13 +33,15 @@ pub async fn run(args: &Args) -> Result<Ending, CliError> {
         CliError::Local(format!("the configuration {} does not hold:\n  {problems}", args.config.display()))
     })?;
     logging::install(&config.log).map_err(CliError::Local)?;
+    // Before anything is opened, so that a signal during the start ends in order too.
+    let mut signals = signals::Ends::listen()?;
     let started = server::start(config, Sources::system()).await;
     let mut gateway = started.map_err(|error| CliError::Local(error.to_string()))?;
-    let mut signals = signals::Ends::listen()?;
     let failure = tokio::select! {
         () = signals.next() => None,
         failure = gateway.failed() => Some(failure),
     };
+    tracing::info!("asked to end; a second signal ends at once");
     tokio::select! {
         () = gateway.shutdown() => {}
         () = signals.next() => return Err(CliError::Interrupted),

@@ -3,6 +3,7 @@
 //! The only reader of the environment. Each part of the gateway owns its `Options`; this room fills them. Every problem
 //! is reported at once, each with the place where it stands, and none with the text of a secret.
 
+mod problems;
 mod registry;
 mod secrets;
 pub mod settings;

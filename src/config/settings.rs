@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use url::Url;
 
-use super::{ConfigError, DEFAULTS, LogFormat, secrets::SecretRef};
+use super::{ConfigError, DEFAULTS, LogFormat, problems, secrets::SecretRef};
 use crate::domain::principal::Permission;
 
 /// Everything that can be set.
@@ -142,14 +142,15 @@ pub struct GrantSettings {
 
 /// A span that is not negative, written like `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "SignedDuration")]
+#[serde(try_from = "String")]
 pub struct Span(pub Duration);
 
-impl TryFrom<SignedDuration> for Span {
+impl TryFrom<String> for Span {
     type Error = &'static str;
 
-    fn try_from(span: SignedDuration) -> Result<Self, Self::Error> {
-        Duration::try_from(span).map(Self).map_err(|_| "a span must not be negative")
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let span = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+        span.map(Self).ok_or("must be a span that is not negative, such as 30s, 5m or 1h 30m")
     }
 }
 
@@ -162,7 +163,7 @@ impl Settings {
 
 /// Reads the settings; unknown names and wrong types are told with the place where they stand.
 pub(super) fn read(figment: &Figment) -> Result<Settings, ConfigError> {
-    figment.extract().map_err(|errors| ConfigError(errors.into_iter().map(|error| error.to_string()).collect()))
+    figment.extract().map_err(|errors| ConfigError(problems::told(errors)))
 }
 
 /// The base URL: https, or http on loopback, where keys cannot be overheard.
