@@ -54,7 +54,8 @@ async fn a_key_may_stand_only_in_a_file_of_its_owner() {
     assert!(!said.contains("ps_inline"), "{said}");
 }
 
-#[tokio::test]
+// On threads of its own, since the client has to answer the gateway's farewell while the test waits for its end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_gateway_on_the_same_directory_or_port_is_refused() {
     let place = Place::new(sandbox::Options::default(), "").await;
     let gateway = place.serve();
@@ -69,7 +70,7 @@ async fn a_second_gateway_on_the_same_directory_or_port_is_refused() {
     assert!(gateway.wait().success());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_drains_and_a_second_one_ends_at_once() {
     let place = Place::new(sandbox::Options::default(), "").await;
     let gateway = place.serve();
