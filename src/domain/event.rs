@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     merge::{Fact, Observed},
-    message::{ForeignIds, Message, Origins},
+    message::{ForeignIds, Message, Micros, Origins},
     position::Position,
     status::{Origin, Status},
 };
@@ -43,7 +43,8 @@ pub struct Update {
 }
 
 impl Update {
-    /// The update for a fact that has just been merged into `message`.
+    /// The update for a fact that has just been merged into `message`. Its times are cut to what is stored, so that it is
+    /// the same before and after.
     pub fn of(message: &Message, fact: &Fact, correction: bool) -> Self {
         Self {
             origins: message.origins.clone(),
@@ -51,8 +52,8 @@ impl Update {
             observed: fact.status.clone(),
             current: message.status,
             correction,
-            at: fact.at,
-            observed_at: fact.observed_at,
+            at: Micros::of(fact.at).get(),
+            observed_at: Micros::of(fact.observed_at).get(),
             origin: fact.origin,
         }
     }

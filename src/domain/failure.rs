@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// An outcome of a message; not an error of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Ordered only so that of two failures at the same time the same one is shown, whichever came first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Failure {
     /// The code as written by Pilot Status or by the gateway; empty if none was given.
     pub raw_code: String,

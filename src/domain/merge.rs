@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     failure::Failure,
-    message::{ForeignIds, Message},
+    message::{ForeignIds, Message, Micros},
     status::{Origin, Status},
 };
 
@@ -86,10 +86,10 @@ impl Message {
         }
     }
 
-    /// The failure with the earliest time wins, and among equal times the smaller code, so that order does not matter.
+    /// The failure with the earliest time wins, and among equal times the smaller one, so that order does not matter.
     fn merge_failure(&mut self, failure: &Failure, at: Timestamp) -> bool {
         let replaces = match (&self.failure, self.times.get(Status::Failed)) {
-            (Some(known), Some(known_at)) => (at, &failure.raw_code) < (known_at, &known.raw_code),
+            (Some(known), Some(known_at)) => (Micros::of(at), failure) < (Micros::of(known_at), known),
             _ => true,
         };
         self.times.observe(Status::Failed, at);

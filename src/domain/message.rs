@@ -126,7 +126,18 @@ pub struct StatusTimes(BTreeMap<Status, Micros>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-struct Micros(#[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")] Timestamp);
+pub(super) struct Micros(#[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")] Timestamp);
+
+impl Micros {
+    /// Cut to what is stored, so that times compare the same before and after.
+    pub(super) fn of(at: Timestamp) -> Self {
+        Self(Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at))
+    }
+
+    pub(super) const fn get(self) -> Timestamp {
+        self.0
+    }
+}
 
 impl StatusTimes {
     /// When the status was reached; `None` if that was never observed.
@@ -136,7 +147,7 @@ impl StatusTimes {
 
     /// Notes a time, keeping the earliest. True if the status had not been observed before.
     pub fn observe(&mut self, status: Status, at: Timestamp) -> bool {
-        let at = Micros(at);
+        let at = Micros::of(at);
         match self.0.get_mut(&status) {
             Some(known) => {
                 *known = at.min(*known);

@@ -21,9 +21,8 @@
 //! **One owner.** A data directory belongs to one open store at a time; a second `open` fails and changes nothing. So
 //! does an `open` of a damaged store or of one written by a newer version.
 //!
-//! Adapters stay private; every adapter passes the suite in [`conformance`].
+//! Adapters stay private; every adapter passes the suite in `tests/store/conformance/`.
 
-pub mod conformance;
 mod sqlite;
 
 use std::{path::PathBuf, sync::Arc};

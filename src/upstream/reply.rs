@@ -28,7 +28,7 @@ const MAX_TEXT: usize = 500;
 pub struct Receipt {
     /// Its id and perhaps the business id.
     pub ids: ForeignIds,
-    /// The status it names; `Queued` if it names none.
+    /// The status it names; `Queued` if it names none that is known.
     pub status: Observed,
     /// When Pilot Status took it.
     pub created_at: Option<Timestamp>,
@@ -83,7 +83,11 @@ pub(super) fn of_send(answer: &Answer, key: &NumberKey) -> SendOutcome {
     }
     SendOutcome::Accepted(Receipt {
         ids,
-        status: body.text("status").map_or(Observed::Reached(Status::Queued), |word| observed(word, &body)),
+        status: match body.text("status").map(|word| observed(word, &body)) {
+            Some(known @ (Observed::Reached(_) | Observed::Failed(_))) => known,
+            // Whatever word goes with it, a 2xx with an id means that the message was taken.
+            Some(Observed::Unknown(_)) | None => Observed::Reached(Status::Queued),
+        },
         created_at: body.time("createdAt"),
         flow_token: body.text("flowToken").map(str::to_owned),
         replayed: answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true"),

@@ -23,8 +23,14 @@ const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// A locked data directory.
 pub(super) struct DataDirectory {
     database: PathBuf,
-    /// The lock lives as long as the open file.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataDirectory {
+    /// Closing the file would not do: a process that was forked meanwhile holds it open until it runs its own program.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl DataDirectory {
@@ -34,7 +40,7 @@ impl DataDirectory {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io)?;
         let lock = private().truncate(false).open(directory.join("lock")).map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { database: directory.join("pilotgate.db"), _lock: lock }),
+            Ok(()) => Ok(Self { database: directory.join("pilotgate.db"), lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
             Err(TryLockError::Error(error)) => Err(io(error)),
         }
@@ -85,16 +91,30 @@ impl DataDirectory {
     /// Reads the header without SQLite, so that a file which is refused stays as it is to the byte.
     fn look(&self) -> Result<(), OpenError> {
         let mut header = Vec::with_capacity(100);
-        match File::open(&self.database) {
-            Ok(file) => file.take(100).read_to_end(&mut header).map_err(|error| self.io(error.to_string()))?,
+        let file = match File::open(&self.database) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.io(error.to_string())),
         };
+        let length = file.metadata().map_err(|error| self.io(error.to_string()))?.len();
+        file.take(100).read_to_end(&mut header).map_err(|error| self.io(error.to_string()))?;
         match header.as_slice() {
             [] => Ok(()),
             header if header.len() == 100 && header.starts_with(MAGIC) => {
-                let version = [header[60], header[61], header[62], header[63]];
-                self.known(i64::from(u32::from_be_bytes(version))).map(|_| ())
+                let field = |at: usize| {
+                    i64::from(u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]))
+                };
+                let page = match u64::from(u16::from_be_bytes([header[16], header[17]])) {
+                    1 => 1 << 16,
+                    size => size,
+                };
+                // SQLite would read the missing end of the last page as zeros. Only a crash leaves it like that, and
+                // then the whole page is in the WAL.
+                if length.checked_rem(page) != Some(0) && !self.database.with_extension("db-wal").exists() {
+                    return Err(self.damaged("it ends within a page".to_owned()));
+                }
+                // Another program counts versions of its own.
+                if field(68) == schema::APPLICATION_ID { self.known(field(60)).map(|_| ()) } else { Ok(()) }
             }
             _ => Err(self.damaged("it does not start like a database".to_owned())),
         }

@@ -35,8 +35,6 @@ pub(super) struct SqliteStore {
     head: watch::Receiver<Position>,
     epoch: Epoch,
     cursor_key: [u8; 32],
-    /// Held until the last handle is gone: it keeps other processes out.
-    _directory: Arc<DataDirectory>,
 }
 
 /// Opens on a thread of its own, since disks are slow.
@@ -66,7 +64,6 @@ fn open_blocking(options: &Options) -> Result<SqliteStore, OpenError> {
         head,
         epoch: identity.epoch,
         cursor_key: identity.cursor_key,
-        _directory: directory,
     })
 }
 
@@ -136,8 +133,10 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
+        // The last connection to close folds the WAL into the file, which only the writer can.
         self.readers.close();
+        self.recent.close();
+        self.writer.close().await;
     }
 }
 

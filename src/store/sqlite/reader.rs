@@ -26,12 +26,15 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let closed = || StoreError::Failed("the store is closed".to_owned());
         let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| closed())?;
-        let idle = Arc::clone(&self.idle);
+        let (idle, free) = (Arc::clone(&self.idle), Arc::clone(&self.free));
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let Some(mut db) = lock(&idle).pop() else { return Err(closed()) };
             let result = read_in_transaction(&mut db, work);
-            lock(&idle).push(db);
+            let mut idle = lock(&idle);
+            if !free.is_closed() {
+                idle.push(db);
+            }
             result
         })
         .await

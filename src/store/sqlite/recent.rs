@@ -20,23 +20,33 @@ struct Window {
     before: Position,
     /// In order and without a hole.
     events: VecDeque<Arc<Event>>,
+    closed: bool,
 }
 
 impl Recent {
     /// An empty window at the end of a log.
     pub(super) fn at(head: Position, capacity: usize) -> Self {
-        let window = Window { before: head, events: VecDeque::with_capacity(capacity) };
+        let window = Window { before: head, events: VecDeque::with_capacity(capacity), closed: false };
         Self { window: Arc::new(RwLock::new(window)), capacity: capacity.max(1) }
     }
 
-    /// At most `limit` entries behind `after`; `None` if the window begins later, so that storage has to be asked.
+    /// At most `limit` entries behind `after`; `None` if the window begins later or is closed, so that storage has to be
+    /// asked.
     pub(super) fn behind(&self, after: Position, limit: usize) -> Option<Page> {
         let window = self.window.read().unwrap_or_else(PoisonError::into_inner);
+        if window.closed {
+            return None;
+        }
         let skip = usize::try_from(after.0 - window.before.0).ok()?;
         let skip = skip.min(window.events.len());
         let events = window.events.range(skip..).take(limit).cloned().collect();
         let head = window.events.back().map_or(window.before, |event| event.position);
         Some(Page { events, head })
+    }
+
+    /// Gives no page from now on.
+    pub(super) fn close(&self) {
+        self.window.write().unwrap_or_else(PoisonError::into_inner).closed = true;
     }
 
     /// Takes in what was just committed.

@@ -166,12 +166,14 @@ fn early(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Vec<(
             found.push((seq, serde_json::from_str(&fact)?));
         }
     }
+    found.sort_by_key(|(seq, _)| *seq);
     Ok(found)
 }
 
 fn keep_early(db: &Connection, number: &NumberName, fact: &Fact) -> Result<Recorded, StoreError> {
     let ids = &fact.ids;
     let identity = serde_json::to_string(&(&fact.status, ids))?;
+    let at = fact.at.as_microsecond();
     let kept = db
         .prepare_cached(
             "INSERT INTO orphans (number, upstream_id, correlation_id, external_id, identity, fact)
@@ -182,10 +184,19 @@ fn keep_early(db: &Connection, number: &NumberName, fact: &Fact) -> Result<Recor
             ids.upstream.as_ref().map(|id| id.as_str()),
             ids.correlation.as_ref().map(|id| id.as_str()),
             ids.external.as_ref().map(|id| id.as_str()),
-            identity,
+            &identity,
             serde_json::to_string(fact)?,
         ])?;
-    Ok(if kept == 0 { Recorded::Known } else { Recorded::Early })
+    if kept > 0 {
+        return Ok(Recorded::Early);
+    }
+    // As in a message, the earliest time counts.
+    db.prepare_cached(
+        "UPDATE orphans SET fact = json_set(fact, '$.at', ?3)
+         WHERE number = ?1 AND identity = ?2 AND json_extract(fact, '$.at') > ?3",
+    )?
+    .execute((number.as_str(), identity, at))?;
+    Ok(Recorded::Known)
 }
 
 /// The message that these ids name: by Pilot Status's id if given, else by the provider's, else by the business id.
@@ -233,7 +244,7 @@ fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> 
         ids.upstream.as_ref().map(|id| id.as_str()),
         ids.correlation.as_ref().map(|id| id.as_str()),
         ids.external.as_ref().map(|id| id.as_str()),
-        message.status == Status::Pending,
+        message.status == Status::Pending && message.attempts == 0,
         serde_json::to_string(message)?,
     ])?;
     Ok(())

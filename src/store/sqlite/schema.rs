@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 /// `PRAGMA application_id` of our files: the letters "PGAT".
-const APPLICATION_ID: i64 = 0x5047_4154;
+pub(super) const APPLICATION_ID: i64 = 0x5047_4154;
 
 /// Each entry takes the schema one version up. Entries are never changed once released, only added.
 const MIGRATIONS: &[&str] = &[include_str!("0001_messages_and_log.sql")];
@@ -29,7 +29,7 @@ pub(super) fn inspect(db: &Connection) -> rusqlite::Result<Found> {
     let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     Ok(match (application, tables) {
         (APPLICATION_ID, _) => Found::Version(version),
-        (_, 0) => Found::Empty,
+        (0, 0) if version == 0 => Found::Empty,
         _ => Found::Foreign,
     })
 }

@@ -1,1 +1,0 @@
-//! What every store must do, as checks that run against any adapter.

@@ -1,0 +1,135 @@
+//! What every store promises, as checks that run against any adapter.
+//!
+//! A check gets a store with nothing in it. When it is through, the store is closed and opened again, and must tell
+//! exactly what it told before.
+
+pub mod accept;
+pub mod close;
+pub mod log;
+pub mod read;
+pub mod record;
+pub mod settle;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use pilotgate::{
+    domain::{
+        event::Event,
+        message::Message,
+        position::{Epoch, Position},
+    },
+    store::Store,
+};
+
+use crate::fixtures;
+
+/// A place where a store is kept.
+#[async_trait]
+pub trait Backend: Send + Sync {
+    /// Opens the store that is kept there; a new one the first time.
+    async fn open(&self) -> Arc<dyn Store>;
+}
+
+/// One test for each check, so that a failure names the promise. The expression makes a new place.
+macro_rules! conformance {
+    ($backend:expr) => {
+        conformance! { @store $backend,
+            accept::a_new_message_is_pending_with_one_entry,
+            accept::the_same_request_is_answered_with_its_message,
+            accept::another_request_under_a_used_id_is_told_whose_it_is,
+            accept::a_request_id_counts_within_its_caller,
+            accept::without_request_id_every_request_is_new,
+            accept::a_released_request_id_stands_for_whatever_comes_next,
+            accept::of_concurrent_requests_under_one_id_one_is_new,
+            settle::an_attempt_is_counted_named_and_told,
+            settle::a_further_attempt_keeps_what_the_first_brought,
+            settle::a_known_outcome_is_counted_and_not_told,
+            settle::an_unknown_word_settles_too,
+            settle::what_does_not_exist_is_not_settled,
+            record::a_fact_is_appended_once,
+            record::an_early_fact_is_kept_once,
+            record::early_facts_join_in_the_order_in_which_they_came,
+            record::an_early_fact_brings_ids_that_lead_to_further_ones,
+            record::a_recorded_fact_brings_ids_that_lead_to_early_ones,
+            record::an_upstream_id_is_never_overruled_by_other_ids,
+            record::early_facts_keep_to_their_number,
+            record::an_early_fact_that_is_repeated_keeps_the_earliest_time,
+            record::a_delivery_after_a_failure_is_told_as_a_correction,
+            record::a_message_known_by_our_id_takes_facts_and_ids,
+            record::times_are_told_as_they_are_stored,
+            record::facts_recorded_together_appear_together,
+            read::a_message_is_found_by_each_of_its_ids,
+            read::an_id_names_the_newest_message_of_its_number,
+            read::of_the_messages_asked_for_those_that_exist_are_given,
+            read::pending_messages_come_oldest_first,
+            log::pages_follow_each_other_without_holes,
+            log::a_time_leads_to_the_entry_before,
+            log::the_oldest_entry_is_known,
+            log::the_head_never_runs_ahead_of_what_can_be_read,
+            log::concurrent_writers_all_get_a_place_of_their_own,
+        }
+        conformance! { @place $backend,
+            close::writes_in_the_queue_are_finished,
+            close::later_calls_fail,
+            close::each_log_has_an_identity_of_its_own,
+        }
+    };
+    (@store $backend:expr, $($room:ident::$check:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $check() {
+            $crate::conformance::uphold(&$backend, $crate::conformance::$room::$check).await;
+        }
+    )*};
+    (@place $backend:expr, $($room:ident::$check:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $check() {
+            $crate::conformance::$room::$check(|| $backend).await;
+        }
+    )*};
+}
+
+/// Runs a check against a new store, then compares what is told before and after closing.
+pub async fn uphold(backend: &dyn Backend, check: impl AsyncFn(Arc<dyn Store>)) {
+    let store = backend.open().await;
+    check(Arc::clone(&store)).await;
+    let before = Told::by(&*store).await;
+    store.close().await;
+    // The handle still lives: closing alone must give the place free.
+    let reopened = backend.open().await;
+    assert_eq!(Told::by(&*reopened).await, before);
+    reopened.close().await;
+}
+
+/// Everything that a store tells.
+#[derive(Debug, PartialEq)]
+struct Told {
+    epoch: Epoch,
+    cursor_key: [u8; 32],
+    head: Position,
+    oldest: (Position, Option<Timestamp>),
+    log: Vec<Event>,
+    messages: Vec<Message>,
+    pending: Vec<Message>,
+}
+
+impl Told {
+    async fn by(store: &dyn Store) -> Self {
+        let log = fixtures::log(store).await;
+        let mut ids: Vec<_> = log.iter().map(|event| event.update.origins.message_id).collect();
+        ids.sort();
+        ids.dedup();
+        let mut messages = store.messages(ids).await.unwrap();
+        messages.sort_by_key(|message| message.origins.message_id);
+        Self {
+            epoch: store.epoch(),
+            cursor_key: store.cursor_key(),
+            head: *store.head().borrow(),
+            oldest: store.oldest().await.unwrap(),
+            log,
+            messages,
+            pending: store.pending(usize::MAX).await.unwrap(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The data directory: closed to others, owned by one store, and whole after closing.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use pilotgate::{
+    domain::message::Message,
+    store::{self, Accepted, OpenError, Options},
+};
+
+use crate::fixtures::{draft, id, ids, log, send};
+
+#[tokio::test]
+async fn is_made_for_its_owner_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("var").join("data");
+    let store = store::open(Options::at(&directory)).await.unwrap();
+    send(&*store, draft(1), ids("u1", "-", "-")).await;
+    assert_eq!(mode(&directory), 0o700);
+    let mut modes: Vec<_> = names(&directory).into_iter().map(|name| (mode(&directory.join(&name)), name)).collect();
+    modes.sort();
+    let expected = ["lock", "pilotgate.db", "pilotgate.db-shm", "pilotgate.db-wal"];
+    assert_eq!(modes, expected.map(|name| (0o600, name.to_owned())));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn belongs_to_one_store_at_a_time() {
+    let place = tempfile::tempdir().unwrap();
+    let first = store::open(Options::at(place.path())).await.unwrap();
+    let Err(error) = store::open(Options::at(place.path())).await else { panic!("opened twice") };
+    assert!(matches!(&error, OpenError::InUse(path) if path == place.path()), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the data directory {} is in use by another pilotgate; stop that one or choose another directory",
+            place.path().display()
+        )
+    );
+    let expected = Accepted::New(Message::accepted(draft(1).origins));
+    assert_eq!(first.accept(draft(1)).await, Ok(expected), "the first goes on");
+    first.close().await;
+    let second = store::open(Options::at(place.path())).await.unwrap();
+    assert_eq!(second.message(id(1)).await, Ok(Some(Message::accepted(draft(1).origins))));
+    second.close().await;
+}
+
+#[tokio::test]
+async fn holds_everything_in_one_file_after_closing() {
+    let (place, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = store::open(Options::at(place.path())).await.unwrap();
+    send(&*store, draft(1), ids("u1", "-", "-")).await;
+    let told = log(&*store).await;
+    store.close().await;
+    assert_eq!(names(place.path()), ["lock", "pilotgate.db"]);
+    fs::copy(place.path().join("pilotgate.db"), copy.path().join("pilotgate.db")).unwrap();
+    let restored = store::open(Options::at(copy.path())).await.unwrap();
+    assert_eq!(log(&*restored).await, told);
+    assert_eq!(restored.epoch(), store.epoch());
+    restored.close().await;
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,149 @@
+//! Messages, facts and log entries by number, and what a store is expected to make of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use pilotgate::{
+    domain::{
+        event::{Event, Update},
+        failure::Failure,
+        ids::{MessageId, NumberName},
+        merge::{Fact, Observed},
+        message::{ForeignIds, Handoff, Message, Origins, StatusTimes},
+        position::Position,
+        recipient::Recipient,
+        status::{Origin, Status},
+    },
+    store::{Claim, Draft, Settlement, Sighting, Store},
+};
+use uuid::Uuid;
+
+/// The message with this number: asked for by `orders` on `main` at second 0, without a `request_id`.
+pub fn draft(n: u128) -> Draft {
+    let origins = Origins {
+        message_id: id(n),
+        caller: "orders".to_owned().try_into().unwrap(),
+        number: main(),
+        recipient: Recipient::Phone("+5511999990000".parse().unwrap()),
+        request_id: None,
+        handoff: Handoff::Direct,
+        labels: vec!["vip".to_owned()],
+        metadata: BTreeMap::from([("order".to_owned(), n.to_string())]),
+        create_time: at(0),
+    };
+    Draft { origins, fingerprint: [1; 32] }
+}
+
+/// The same, asked for by this caller under this `request_id`.
+pub fn claim(n: u128, caller: &str, request_id: &str) -> Draft {
+    let mut draft = draft(n);
+    draft.origins.caller = caller.to_owned().try_into().unwrap();
+    draft.origins.request_id = Some(request_id.to_owned().try_into().unwrap());
+    draft
+}
+
+/// The same, on this number.
+pub fn draft_on(n: u128, number: &str) -> Draft {
+    let mut draft = draft(n);
+    draft.origins.number = number_named(number);
+    draft
+}
+
+pub fn id(n: u128) -> MessageId {
+    MessageId::from_uuid(Uuid::from_u128(n))
+}
+
+pub fn main() -> NumberName {
+    number_named("main")
+}
+
+pub fn number_named(name: &str) -> NumberName {
+    name.to_owned().try_into().unwrap()
+}
+
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + seconds).unwrap()
+}
+
+/// A status seen in a webhook at this second.
+pub fn reached(status: Status, seconds: i64) -> Fact {
+    let observed = Observed::Reached(status);
+    let at = at(seconds);
+    Fact { status: observed, at, observed_at: at, origin: Origin::Webhook, ids: ForeignIds::default() }
+}
+
+pub fn failed(code: &str, seconds: i64) -> Fact {
+    Fact { status: Observed::Failed(Failure::reported(code, "told so")), ..reached(Status::Failed, seconds) }
+}
+
+/// Ids of others; a dash stands for none.
+pub fn ids(upstream: &str, correlation: &str, external: &str) -> ForeignIds {
+    fn given<T: TryFrom<String>>(text: &str) -> Option<T> {
+        if text == "-" { None } else { text.to_owned().try_into().ok() }
+    }
+    ForeignIds { upstream: given(upstream), correlation: given(correlation), external: given(external) }
+}
+
+/// The fact, naming its message by these ids.
+pub fn of(ids: ForeignIds, fact: Fact) -> Fact {
+    Fact { ids, ..fact }
+}
+
+/// An attempt that led to this fact, and nothing besides.
+pub fn settled(fact: Fact) -> Settlement {
+    Settlement { fact, flow_token: None, claim: Claim::Kept }
+}
+
+pub fn sightings(facts: impl IntoIterator<Item = Fact>) -> Vec<Sighting> {
+    facts.into_iter().map(|fact| Sighting { fact }).collect()
+}
+
+/// Accepts the message and settles it as queued at second 1 under these ids.
+pub async fn send(store: &dyn Store, draft: Draft, ids: ForeignIds) -> Message {
+    let id = draft.origins.message_id;
+    store.accept(draft).await.unwrap();
+    store.settle(id, settled(of(ids, reached(Status::Queued, 1)))).await.unwrap()
+}
+
+pub fn times(observed: &[(Status, i64)]) -> StatusTimes {
+    let mut times = StatusTimes::default();
+    for (status, seconds) in observed {
+        times.observe(*status, at(*seconds));
+    }
+    times
+}
+
+/// The entry that tells of acceptance.
+pub fn accepted_at(position: i64, draft: &Draft) -> Event {
+    let pending = Fact { origin: Origin::Gateway, ..reached(Status::Pending, 0) };
+    told_at(position, draft, &ForeignIds::default(), &pending, Status::Pending)
+}
+
+/// The entry that tells of this fact, when the message was known by `ids` and stood at `current`.
+pub fn told_at(position: i64, draft: &Draft, ids: &ForeignIds, fact: &Fact, current: Status) -> Event {
+    let update = Update {
+        origins: draft.origins.clone(),
+        ids: ids.clone(),
+        observed: fact.status.clone(),
+        current,
+        correction: false,
+        at: fact.at,
+        observed_at: fact.observed_at,
+        origin: fact.origin,
+    };
+    Event { position: Position(position), update }
+}
+
+/// Every entry of the log. Nowhere may a position be left out or come twice.
+pub async fn log(store: &dyn Store) -> Vec<Event> {
+    let page = store.events(Position::START, usize::MAX).await.unwrap();
+    let positions: Vec<_> = page.events.iter().map(|event| event.position.0).collect();
+    assert_eq!(positions, (1..=page.head.0).collect::<Vec<_>>(), "positions count from 1 without holes");
+    page.events.iter().map(|event| (**event).clone()).collect()
+}
+
+/// What the log tells of each message in short: which, what was observed, and where it stood then.
+pub async fn trail(store: &dyn Store) -> Vec<(MessageId, Option<Status>, Status)> {
+    let short = |event: Event| (event.update.origins.message_id, event.update.observed.status(), event.update.current);
+    log(store).await.into_iter().map(short).collect()
+}
