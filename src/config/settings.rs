@@ -69,6 +69,7 @@ sections! {
         directory: PathBuf,
         write_queue: usize,
         commit_batch: usize,
+        commit_delay: Span,
         readers: usize,
         recent: usize,
     }
