@@ -5,8 +5,10 @@
 
 mod cancel;
 mod look;
+mod outcome;
 mod running;
 mod send;
+mod settle;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +18,8 @@ use self::running::Running;
 pub use self::{
     cancel::{CancelOutcome, CancelResult},
     look::LookError,
-    send::{SendError, SendRequest, Sent},
+    outcome::{SendError, Sent},
+    send::SendRequest,
 };
 use crate::{
     domain::{

@@ -7,11 +7,8 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::send::{SendError, Sent};
+use super::outcome::Ended;
 use crate::domain::ids::MessageId;
-
-/// How an attempt ended, for all who wait for it.
-pub(super) type Ended = Result<Sent, SendError>;
 
 /// The attempts of this process, by message.
 #[derive(Clone, Default)]

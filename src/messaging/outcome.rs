@@ -1,0 +1,63 @@
+//! How a send ends, for the caller.
+
+use crate::{
+    domain::{ids::MessageId, message::Message},
+    store::StoreError,
+    upstream::{Doubt, Refusal},
+};
+
+/// How an attempt ended, for all who wait for it.
+pub(super) type Ended = Result<Sent, SendError>;
+
+/// A message that Pilot Status accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// The message afterwards.
+    pub message: Message,
+    /// Nothing was sent now: the `request_id` had been accepted before.
+    pub replayed: bool,
+}
+
+/// Why a send brought no accepted message.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SendError {
+    /// The `request_id` stands for another request.
+    #[error("the request id stands for another request")]
+    RequestIdReused(MessageId),
+    /// The first call with this `request_id` still runs.
+    #[error("the first call with this request id still runs")]
+    InProgress(MessageId),
+    /// Too many sends wait for Pilot Status. Nothing was recorded.
+    #[error("too many sends are waiting")]
+    Overloaded,
+    /// Pilot Status refused. The message is FAILED and its `request_id` free again.
+    #[error("refused upstream: {refusal}")]
+    Refused {
+        /// The message.
+        id: MessageId,
+        /// What was said.
+        refusal: Refusal,
+    },
+    /// Pilot Status was not reached. The message is FAILED and its `request_id` free again.
+    #[error("not sent: {detail}")]
+    NotSent {
+        /// The message.
+        id: MessageId,
+        /// For operators.
+        detail: String,
+    },
+    /// It is not known whether Pilot Status took the message. It is IN_DOUBT.
+    #[error("in doubt: {}", .doubt.detail)]
+    InDoubt {
+        /// The message.
+        id: MessageId,
+        /// What is known.
+        doubt: Doubt,
+        /// Whether a call with the same `request_id` settles it. False without a `request_id`, and once Pilot Status may
+        /// have forgotten the idempotency key.
+        repeatable: bool,
+    },
+    /// The store failed before anything was sent.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
