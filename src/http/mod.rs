@@ -4,6 +4,8 @@
 
 mod webhook;
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::{DefaultBodyLimit, State},
@@ -11,8 +13,13 @@ use axum::{
     routing::{get, post},
 };
 use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutLayer;
 
 use crate::tracking::Tracking;
+
+/// Longest time for one request, its body included. A webhook that was cut off may have been recorded all the same; its
+/// repetition then changes nothing.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How the port is bounded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +42,7 @@ pub fn router(tracking: Tracking, draining: CancellationToken, options: &Options
         .route("/readyz", get(ready))
         .route("/healthz", get(ready))
         .layer(DefaultBodyLimit::max(options.max_body_bytes))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
         .with_state(Door { tracking, draining })
 }
 

@@ -3,11 +3,11 @@
 //! No globals: two gateways can live in one process. Called by `cli` and by tests.
 
 mod grpc;
+mod http;
 pub mod logging;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt;
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     domain::sources::Sources,
     fanout::Fanout,
-    http,
+    http as door,
     identity::Identity,
     keys::KeyRing,
     messaging::Messaging,
@@ -24,6 +24,9 @@ use crate::{
     tracking::Tracking,
     upstream::Upstream,
 };
+
+/// By now every send is settled; whoever does not take its answers and close within this time is not waited for.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A gateway that answers.
 pub struct Gateway {
@@ -93,8 +96,8 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
         (health.clone(), health_service),
         draining.clone(),
     ));
-    let routes = http::router(tracking, draining.clone(), &config.http);
-    ports.spawn(serve_http(http_listener, routes, closing.clone()));
+    let routes = door::router(tracking, draining.clone(), &config.http);
+    ports.spawn(self::http::serve(http_listener, routes, closing.clone()));
     tracing::info!(%grpc, %http, "serving");
     Ok(Gateway { grpc, http, store, messaging, health, draining, closing, ports, deadline: config.shutdown_deadline })
 }
@@ -138,10 +141,16 @@ impl Gateway {
         self.draining.cancel();
         self.messaging.finish().await;
         self.closing.cancel();
-        while let Some(ended) = self.ports.join_next().await {
-            if let Ok(Err(error)) = ended {
-                tracing::warn!(%error, "a port did not end well");
+        let ended = async {
+            while let Some(ended) = self.ports.join_next().await {
+                if let Ok(Err(error)) = ended {
+                    tracing::warn!(%error, "a port did not end well");
+                }
             }
+        };
+        if timeout(FAREWELL, ended).await.is_err() {
+            tracing::info!("some connections did not answer the farewell; closing them");
+            self.ports.abort_all();
         }
     }
 }
@@ -152,15 +161,4 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 fn address(listener: &TcpListener, asked: SocketAddr) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError::Listen { address: asked, error })
-}
-
-async fn serve_http(listener: TcpListener, routes: axum::Router, closing: CancellationToken) -> Result<(), String> {
-    // Nagle's algorithm would hold back each answer for tens of milliseconds.
-    let listener = listener.tap_io(|socket| {
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps delaying small packets");
-        }
-    });
-    let served = axum::serve(listener, routes).with_graceful_shutdown(async move { closing.cancelled().await });
-    served.await.map_err(|error| error.to_string())
 }

@@ -210,3 +210,16 @@ async fn what_tells_nothing_about_a_message_is_acknowledged_and_what_cannot_be_r
     }
     world.end((), gateway).await;
 }
+
+#[tokio::test]
+async fn an_idle_connection_does_not_hold_up_the_end() {
+    use tokio::io::AsyncReadExt;
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut idle = tokio::net::TcpStream::connect(gateway.http()).await.unwrap();
+    // Closing the gateway does not wait for those who never ask for anything.
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), gateway.shutdown()).await;
+    assert!(ended.is_ok(), "held up by an idle connection");
+    assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0);
+    world.double.shutdown().await;
+}
