@@ -220,6 +220,7 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     // Closing the gateway does not wait for those who never ask for anything.
     let ended = tokio::time::timeout(std::time::Duration::from_secs(5), gateway.shutdown()).await;
     assert!(ended.is_ok(), "held up by an idle connection");
-    assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0);
+    // Closed, or reset if it was still waiting to be accepted.
+    assert!(matches!(idle.read(&mut [0; 1]).await, Ok(0) | Err(_)));
     world.double.shutdown().await;
 }

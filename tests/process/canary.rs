@@ -11,7 +11,10 @@ use pilotgate::{
 
 use crate::support::{NUMBER, PATH_TOKEN, Place, READER, TOKEN, from_earliest, run, text};
 
-const KEY: &str = "ps_NumberKeyCanary0123456789abcdef";
+/// Without the usual prefix, so that only its exact text can be recognised.
+const KEY: &str = "NumberKeyCanary0123456789abcdef";
+/// Some other key of the account, recognised by its prefix.
+const OTHER_KEY: &str = "ps_OtherKeyCanary0123456789";
 const SECRET: &str = "WebhookSecretCanary0123456789";
 /// Not a secret: sent as metadata, so that it is found if the search works at all.
 const CONTROL: &str = "ControlCanary0123456789";
@@ -71,7 +74,7 @@ async fn exercised(format: &str) -> Haystack {
     let unauthorized = Fault { times: Some(1), ..Fault::new(On::Send, FaultKind::Unauthorized) };
     place.double.control().add_fault(unauthorized).unwrap();
     // An upstream that repeats the key which it refuses.
-    let echo = serde_json::json!({ "error": format!("key {KEY} of {KEY}, is not known"), "code": "NO_KEY" });
+    let echo = serde_json::json!({ "error": format!("key {KEY}, like '{OTHER_KEY}', is not known"), "code": "NO_KEY" });
     let echo = Fault { status: Some(403), body: Some(echo), times: Some(1), ..Fault::new(On::Send, FaultKind::Http) };
     place.double.control().add_fault(echo).unwrap();
     for id in ["key refused", "key repeated"] {
@@ -117,7 +120,7 @@ async fn secrets_show_up_nowhere() {
         assert!(haystack.places("TRACE").contains(&"the log"), "the log is not at trace level");
         let found = haystack.places(CONTROL);
         assert!(found.iter().any(|place| place.contains("pilotgate.db")), "the search finds nothing: {found:?}");
-        for secret in [KEY, SECRET, PATH_TOKEN, TOKEN] {
+        for secret in [KEY, OTHER_KEY, SECRET, PATH_TOKEN, TOKEN] {
             assert_eq!(haystack.places(secret), Vec::<&str>::new(), "{format}");
         }
     }
