@@ -6,10 +6,13 @@
 use std::{collections::BTreeMap, error::Error, fmt::Write, io, time::Duration};
 
 use serde::Serialize;
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
 use crate::cli::{render::human, times};
+
+/// The reason, of this client, for a call whose time was up.
+pub const NO_ANSWER: &str = "NO_ANSWER";
 
 /// Why a command ended without its result.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,9 @@ pub struct Refusal {
 
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
+        if ran_out_of_time(&status) {
+            return Self::local(Code::DeadlineExceeded, NO_ANSWER, "no answer in time".to_owned());
+        }
         let details = status.get_error_details();
         let (reason, metadata) = details
             .error_info()
@@ -164,7 +170,7 @@ impl CliError {
                 for (field, description) in &refusal.violations {
                     let _ = write!(text, "\n  {field}: {description}");
                 }
-                if let Some(pause) = refusal.retry_after {
+                if let Some(pause) = refusal.retry_after.filter(|it| !it.is_zero()) {
                     let _ = write!(text, "\n  may be tried again in {}", times::spell(pause));
                 }
                 let open = refusal.is_unavailable() || refusal.is_in_doubt() || refusal.code == Code::DeadlineExceeded;
@@ -212,13 +218,22 @@ impl CliError {
     }
 }
 
+/// True if the time of the call was up. On this side the transport calls that canceled, and so does the server when
+/// it is the first to notice; this client cancels no call itself.
+fn ran_out_of_time(status: &Status) -> bool {
+    if status.source().is_some() {
+        return causes(status).any(|cause| cause.is::<TimeoutExpired>());
+    }
+    status.code() == Code::Cancelled && status.get_details_error_info().is_none()
+}
+
 /// The deepest cause of a status that was made on this side; none if the gateway sent it.
 fn root_cause(status: &Status) -> Option<String> {
-    let mut cause = status.source()?;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    Some(cause.to_string())
+    causes(status).last().map(|cause| cause.to_string())
+}
+
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(status.source(), |&cause| cause.source())
 }
 
 /// The name of the code in `google.rpc.Code`.

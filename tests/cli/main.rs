@@ -1,6 +1,9 @@
 //! The command-line client against a sandbox, both as processes of their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod lost;
+mod refusals;
+mod scripted;
 mod support;
 mod watch;
 

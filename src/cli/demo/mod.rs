@@ -56,8 +56,11 @@ async fn play(stage: &Stage, out: &mut Output) -> Result<Ending, CliError> {
     let mut teller = Teller::new(out);
     teller.opening(stage)?;
 
-    // The stream stands before the first message is sent, so that it sees all of them from the start.
+    // The stream stands before the first message is sent, so that it sees all of them from the start: its first frame
+    // is a heartbeat that says so.
     let mut frames = client.stream_status_updates(StreamStatusUpdatesRequest::default()).await?.into_inner();
+    frames.message().await?;
+    teller.begin();
     let mut scenes = Vec::new();
     for role in Role::ALL {
         let scene = send(&mut client, stage, role).await?;
@@ -99,10 +102,10 @@ async fn watch(
         };
         let Some(Frame::Update(update)) = frame.frame else { continue };
         let Some(scene) = scenes.iter_mut().find(|scene| scene.message_id == update.message_id) else { continue };
-        // The time shown is that of the observation here, so that lines come in the order of their times.
+        // The time told is when the gateway learned of it; by now that may be a while ago.
         let at = update.observe_time.and_then(cast::instant).unwrap_or_default();
         scene.steps.push(cast::Step { status: update.status(), at });
-        teller.update(scene, &update)?;
+        teller.update(scene, at, &update)?;
     }
     Ok(())
 }

@@ -1,8 +1,6 @@
 //! How the demo is told: one line for each thing that happens, then a table.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::time::{Duration, SystemTime};
 
 use crate::{
     cli::{
@@ -21,12 +19,18 @@ const LABEL: usize = 12;
 /// Writes the story as it happens.
 pub(super) struct Teller<'a> {
     out: &'a mut Output,
-    start: Instant,
+    /// When the first message was about to be sent, as the span since 1970.
+    start: Duration,
 }
 
 impl<'a> Teller<'a> {
     pub(super) fn new(out: &'a mut Output) -> Self {
-        Self { out, start: Instant::now() }
+        Self { out, start: Duration::ZERO }
+    }
+
+    /// From now on times are counted.
+    pub(super) fn begin(&mut self) {
+        self.start = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     }
 
     pub(super) fn opening(&mut self, stage: &Stage) -> Result<(), CliError> {
@@ -57,12 +61,12 @@ impl<'a> Teller<'a> {
 
     pub(super) fn curtain(&mut self) -> Result<(), CliError> {
         self.out.line("")?;
-        self.out.line(&human::strong("Their status updates, as they arrive on the stream"))?;
+        self.out.line(&human::strong("Their status updates, as the stream brings them"))?;
         self.out.line("")
     }
 
-    pub(super) fn update(&mut self, scene: &Scene, update: &StatusUpdate) -> Result<(), CliError> {
-        let elapsed = format!("{:>7.3} s", self.start.elapsed().as_secs_f64());
+    pub(super) fn update(&mut self, scene: &Scene, at: Duration, update: &StatusUpdate) -> Result<(), CliError> {
+        let elapsed = format!("{:>7.3} s", at.saturating_sub(self.start).as_secs_f64());
         let mut line = format!("  {}  {}  {}", human::faint(&elapsed), label(scene.role), trail(scene));
         if let Some(failure) = &update.failure {
             line.push_str(&format!("  {}", human::faint(&human::failure(failure))));

@@ -12,7 +12,7 @@ use crate::{
     cli::{
         backoff::{Backoff, chance},
         connect::Client,
-        errors::{CliError, Refusal},
+        errors::{CliError, NO_ANSWER, Refusal},
         output::Output,
         render::human,
         times,
@@ -37,7 +37,10 @@ pub async fn deliver(
         call.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let mut refusal = match timeout_at(deadline, client.send_message(call)).await {
             Ok(Ok(answer)) => return Ok(answer.into_inner()),
-            Ok(Err(status)) => Refusal::from(status),
+            Ok(Err(status)) => match Refusal::from(status) {
+                refusal if refusal.reason == NO_ANSWER => no_answer(limit),
+                refusal => refusal,
+            },
             Err(_) => no_answer(limit),
         };
         let pause = backoff.pause(refusal.retry_after, chance());
@@ -55,5 +58,5 @@ pub async fn deliver(
 
 fn no_answer(limit: Duration) -> Refusal {
     let message = format!("no answer within {}; it is not known whether the message was sent", times::spell(limit));
-    Refusal::local(Code::DeadlineExceeded, "NO_ANSWER", message)
+    Refusal::local(Code::DeadlineExceeded, NO_ANSWER, message)
 }

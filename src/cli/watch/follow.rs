@@ -44,10 +44,10 @@ pub struct Plan {
 /// What was seen.
 #[derive(Debug, Default)]
 pub struct Followed {
-    /// Where each message stands, by id; kept only for named messages, of which there are few.
+    /// Where each message stands, by id; kept only for a stream that ends when its messages are final.
     pub current: BTreeMap<String, MessageStatus>,
     updates: u64,
-    connected: bool,
+    frames: u64,
     last_update: Option<String>,
 }
 
@@ -74,14 +74,12 @@ pub async fn follow(
     let mut followed = Followed::default();
     let mut backoff = Backoff::new();
     loop {
-        let seen = followed.updates;
-        let was_connected = std::mem::replace(&mut followed.connected, false);
+        let before = followed.frames;
         let end = one_stream(client, plan, progress, &mut followed, out).await?;
         progress.keep(client).await?;
-        if followed.connected || followed.updates > seen {
+        if followed.frames > before {
             backoff = Backoff::new();
         }
-        followed.connected |= was_connected;
         let (pause, why) = match end {
             StreamEnd::Complete => return Ok(followed),
             StreamEnd::Drained(after) => {
@@ -89,7 +87,7 @@ pub async fn follow(
             }
             StreamEnd::Lost(refusal) => {
                 let pause = backoff.pause(refusal.retry_after, chance());
-                let too_late = !followed.connected && Instant::now() + pause >= give_up;
+                let too_late = followed.frames == 0 && Instant::now() + pause >= give_up;
                 if !plan.reconnect || too_late || !refusal.is_unavailable() {
                     return Err(refusal.into());
                 }
@@ -127,7 +125,7 @@ async fn one_stream(
             Ok(None) => return Ok(StreamEnd::Lost(ended("the gateway ended the stream"))),
             Err(refusal) => return Ok(StreamEnd::Lost(refusal)),
         };
-        followed.connected = true;
+        followed.frames += 1;
         let drained = print(&frame, plan, followed, out)?;
         if !frame.cursor.is_empty() {
             progress.advance(frame.cursor);

@@ -10,6 +10,8 @@ pub mod start;
 
 use std::{path::PathBuf, time::Duration};
 
+use tonic::Request;
+
 use crate::{
     cli::{
         Ending,
@@ -18,7 +20,7 @@ use crate::{
         output::Output,
         times,
     },
-    proto::v1::{MessageStatus, StatusFilter, StreamStatusUpdatesRequest},
+    proto::v1::{GetMessageRequest, MessageStatus, StatusFilter, StreamStatusUpdatesRequest, get_message_request::Key},
 };
 use follow::{Followed, Plan};
 use progress::Progress;
@@ -113,7 +115,7 @@ pub async fn run(args: Args, out: &mut Output) -> Result<Ending, CliError> {
         longest_silence: args.heartbeat * 2 + Duration::from_secs(5),
     };
     let followed = follow::follow(&mut client, &plan, &mut progress, out).await?;
-    Ok(if args.until_final { verdict(&followed) } else { Ending::Done })
+    if plan.request.until_final { verdict(&mut client, &plan, &followed).await } else { Ok(Ending::Done) }
 }
 
 /// Follows one message from its creation until it is final.
@@ -142,9 +144,30 @@ pub async fn until_final(
         longest_silence: Duration::from_secs(35),
     };
     let followed = follow::follow(client, &plan, &mut Progress::forgotten(), out).await?;
-    Ok(verdict(&followed))
+    verdict(client, &plan, &followed).await
 }
 
-fn verdict(followed: &Followed) -> Ending {
-    if followed.current.values().any(|it| *it == MessageStatus::Failed) { Ending::MessageFailed } else { Ending::Done }
+/// Whether all went well with the messages that were followed. One whose end was not seen, because it had come before
+/// the start, is looked up.
+async fn verdict(client: &mut Client, plan: &Plan, followed: &Followed) -> Result<Ending, CliError> {
+    let message_ids = plan.request.filter.iter().flat_map(|it| &it.message_ids);
+    for id in message_ids {
+        let status = match followed.current.get(id) {
+            Some(MessageStatus::Read | MessageStatus::Canceled) => continue,
+            Some(MessageStatus::Failed) => return Ok(Ending::MessageFailed),
+            _ => look_up(client, id, plan.patience).await?,
+        };
+        if status == MessageStatus::Failed {
+            return Ok(Ending::MessageFailed);
+        }
+    }
+    Ok(Ending::Done)
+}
+
+async fn look_up(client: &mut Client, message_id: &str, patience: Duration) -> Result<MessageStatus, CliError> {
+    let key = Some(Key::MessageId(message_id.to_owned()));
+    let mut call = Request::new(GetMessageRequest { key, refresh: false });
+    call.set_timeout(patience);
+    let answer = client.get_message(call).await?.into_inner();
+    Ok(answer.message.unwrap_or_default().status())
 }

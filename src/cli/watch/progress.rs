@@ -7,6 +7,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tonic::Request;
@@ -14,10 +15,13 @@ use tonic::Request;
 use crate::{
     cli::{
         connect::Client,
-        errors::{CliError, Refusal},
+        errors::{CliError, NO_ANSWER, Refusal},
     },
     proto::v1::CommitCursorRequest,
 };
+
+// A gateway that does not answer must not hold up the updates.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The cursor to resume after.
 #[derive(Debug)]
@@ -89,9 +93,11 @@ impl Progress {
             })?,
             Place::Subscription(name) => {
                 let commit = CommitCursorRequest { subscription: name.clone(), cursor: cursor.clone() };
-                match client.commit_cursor(Request::new(commit)).await.map_err(Refusal::from) {
+                let mut call = Request::new(commit);
+                call.set_timeout(COMMIT_PATIENCE);
+                match client.commit_cursor(call).await.map_err(Refusal::from) {
                     Ok(_) => {}
-                    Err(refusal) if refusal.is_unavailable() => return Ok(()),
+                    Err(refusal) if refusal.is_unavailable() || refusal.reason == NO_ANSWER => return Ok(()),
                     Err(refusal) => return Err(refusal.into()),
                 }
             }
