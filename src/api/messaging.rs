@@ -138,7 +138,7 @@ impl MessagingService for MessagingApi {
         let mut wrong = Violations::default();
         let ids = convert::message_ids(&mut wrong, "message_ids", &request.into_inner().message_ids, 1..=1000);
         let ids = wrong.finish(Some(ids))?;
-        let results = self.messaging.cancel(&self.identity, &principal, &ids).await;
+        let results = self.messaging.cancel(Arc::clone(&self.identity), principal, ids).await;
         Ok(Response::new(convert::cancel_response(results.map_err(|error| of_store(&error))?)))
     }
 

@@ -61,9 +61,14 @@ impl Answer {
 
 /// Fields that are missing or wrong: all of them, by their paths in the protobuf schema.
 pub(super) fn invalid_request(violations: Vec<FieldViolation>) -> Status {
-    let named: Vec<String> = violations.iter().map(|one| format!("{}: {}", one.field, one.description)).collect();
+    // The text travels beside the details and both within a client's limit for headers, so it names only the first.
+    let first = violations.first().map(|one| format!("{}: {}", one.field, one.description)).unwrap_or_default();
+    let more = match violations.len() {
+        0 | 1 => String::new(),
+        count => format!(" (and {} more, see BadRequest)", count - 1),
+    };
     let entry = Reason::InvalidRequest.entry();
-    let answer = Answer::new(Reason::InvalidRequest, format!("invalid request: {}", named.join("; ")));
+    let answer = Answer::new(Reason::InvalidRequest, format!("invalid request: {first}{more}"));
     answer.into_status_as(entry.code, entry.word.to_owned(), |details| {
         details.set_bad_request(violations);
     })
@@ -102,6 +107,10 @@ pub(super) fn of_send(error: &SendError) -> Status {
         SendError::InProgress(id) => {
             let answer = Answer::new(Reason::RequestInProgress, "the first call with this request_id still runs");
             answer.with("message_id", id).retry_after(DEFAULT_WAIT).into_status()
+        }
+        SendError::Overdue(fields) => {
+            let violation = |field: &&str| FieldViolation::new(*field, "must lie in the future");
+            invalid_request(fields.iter().map(violation).collect())
         }
         SendError::Overloaded => {
             let answer = Answer::new(Reason::Overloaded, "too many sends are waiting for pilot status");

@@ -23,6 +23,13 @@ pub struct Args {
     config: PathBuf,
 }
 
+/// Connections are files, and the usual limit is for programs that open few. What cannot be had is done without.
+fn raise_file_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Serves until a signal ends it. A second signal ends it at once.
 ///
 /// # Errors
@@ -33,6 +40,7 @@ pub async fn run(args: &Args) -> Result<Ending, CliError> {
         CliError::Local(format!("the configuration {} does not hold:\n  {problems}", args.config.display()))
     })?;
     logging::install(&config.log).map_err(CliError::Local)?;
+    raise_file_limit();
     // Before anything is opened, so that a signal during the start ends in order too.
     let mut signals = signals::Ends::listen()?;
     let started = server::start(config, Sources::system()).await;

@@ -63,6 +63,8 @@ pub struct Grpc {
     pub max_message_bytes: usize,
     /// Calls in flight on one connection.
     pub max_concurrent_streams: u32,
+    /// Connections at once.
+    pub max_connections: usize,
     /// After this long without a frame the other side is asked for a sign of life.
     pub keepalive_interval: Duration,
     /// How long that sign is waited for.
@@ -127,6 +129,7 @@ fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError>
             reflection: settings.grpc.reflection,
             max_message_bytes: settings.grpc.max_message_bytes,
             max_concurrent_streams: settings.grpc.max_concurrent_streams,
+            max_connections: settings.grpc.max_connections,
             keepalive_interval: settings.grpc.keepalive_interval.0,
             keepalive_timeout: settings.grpc.keepalive_timeout.0,
         },

@@ -48,6 +48,7 @@ sections! {
         reflection: bool,
         max_message_bytes: usize,
         max_concurrent_streams: u32,
+        max_connections: usize,
         keepalive_interval: Span,
         keepalive_timeout: Span,
     }
@@ -194,19 +195,39 @@ pub(super) fn base_url(text: &str, wrong: &mut Vec<String>) -> Option<Url> {
 
 /// Values that would make a part useless.
 pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
-    let positive: [(&str, usize); 8] = [
-        ("grpc.max_message_bytes", settings.grpc.max_message_bytes),
-        ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize),
-        ("http.max_body_bytes", settings.http.max_body_bytes),
-        ("upstream.max_in_flight", settings.upstream.max_in_flight),
-        ("store.write_queue", settings.store.write_queue),
-        ("store.commit_batch", settings.store.commit_batch),
-        ("store.readers", settings.store.readers),
-        ("streams.page", settings.streams.page),
+    let counts: [(&str, usize, usize); 9] = [
+        ("grpc.max_message_bytes", settings.grpc.max_message_bytes, 256 << 20),
+        ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize, 1_000_000),
+        ("grpc.max_connections", settings.grpc.max_connections, 1_000_000),
+        ("http.max_body_bytes", settings.http.max_body_bytes, 256 << 20),
+        ("upstream.max_in_flight", settings.upstream.max_in_flight, 100_000),
+        ("store.write_queue", settings.store.write_queue, 1_000_000),
+        ("store.commit_batch", settings.store.commit_batch, 100_000),
+        ("store.readers", settings.store.readers, 256),
+        ("streams.page", settings.streams.page, 100_000),
     ];
-    wrong.extend(positive.iter().filter(|(_, value)| *value == 0).map(|(name, _)| format!("{name}: must not be 0")));
-    let bounded = [("upstream.timeout", settings.upstream.timeout), ("shutdown.deadline", settings.shutdown.deadline)];
-    wrong.extend(bounded.iter().filter(|(_, span)| span.0.is_zero()).map(|(name, _)| format!("{name}: must not be 0")));
+    for (name, value, most) in counts {
+        if !(1..=most).contains(&value) {
+            wrong.push(format!("{name}: must be 1 to {most}"));
+        }
+    }
+    if settings.store.recent > 10_000_000 {
+        wrong.push("store.recent: must be at most 10000000".to_owned());
+    }
+    let day = Duration::from_secs(24 * 3600);
+    let spans = [
+        ("grpc.keepalive_interval", settings.grpc.keepalive_interval, Duration::from_secs(1), day),
+        ("grpc.keepalive_timeout", settings.grpc.keepalive_timeout, Duration::from_secs(1), day),
+        ("upstream.timeout", settings.upstream.timeout, Duration::from_millis(1), day),
+        ("upstream.connect_timeout", settings.upstream.connect_timeout, Duration::from_millis(1), day),
+        ("store.commit_delay", settings.store.commit_delay, Duration::ZERO, Duration::from_secs(1)),
+        ("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(1), day),
+    ];
+    for (name, span, least, most) in spans {
+        if !(least..=most).contains(&span.0) {
+            wrong.push(format!("{name}: must be {least:?} to {most:?}"));
+        }
+    }
     if settings.messaging.replay_window.0 >= Duration::from_secs(24 * 3600) {
         wrong.push("messaging.replay_window: must be less than 24h, for which keys are remembered upstream".to_owned());
     }

@@ -12,7 +12,10 @@ use tokio::{
 };
 
 use super::{Fanout, Filter, FollowError, FollowRequest, OnExpired};
-use crate::domain::{event::Event, ids::MessageId, position::Position};
+use crate::{
+    domain::{event::Event, ids::MessageId, position::Position},
+    store::StoreError,
+};
 
 /// What a follower is given, one after the other.
 #[derive(Clone, Debug)]
@@ -164,6 +167,12 @@ impl Follow {
         }
         loop {
             while let Some(event) = self.page.pop_front() {
+                // A hole: what stood there was trimmed before it could be read.
+                if event.position != self.after.next() {
+                    let to = Position(event.position.0 - 1);
+                    self.page.push_front(event);
+                    return self.jump(to).await;
+                }
                 self.after = event.position;
                 self.strike_off(&event);
                 if self.filter.passes(&event.update) {
@@ -179,15 +188,9 @@ impl Follow {
             }
             // A long stretch without a match must not keep others from running.
             tokio::task::consume_budget().await;
-            let before = self.after;
             self.fill().await?;
-            if let Some(first) = self.page.front()
-                && first.position != before.next()
-            {
-                return self.jump(Position(first.position.0 - 1)).await;
-            }
             if self.page.is_empty() {
-                if let Some(frame) = self.wait().await {
+                if let Some(frame) = self.wait().await? {
                     return Ok(Some(frame));
                 }
             } else if Instant::now() >= self.next_heartbeat {
@@ -206,15 +209,18 @@ impl Follow {
     }
 
     /// Waits for entries, and no longer than until the next heartbeat or a drain.
-    async fn wait(&mut self) -> Option<Frame> {
+    async fn wait(&mut self) -> Result<Option<Frame>, FollowError> {
         let after = self.after;
         let came = tokio::select! {
             biased;
-            () = self.fanout.draining.cancelled() => return None,
-            moved = self.head.wait_for(|head| *head > after) => moved.is_ok(),
+            () = self.fanout.draining.cancelled() => return Ok(None),
+            moved = self.head.wait_for(|head| *head > after) => {
+                moved.map_err(|_| StoreError::Unknown)?;
+                true
+            }
             () = tokio::time::sleep_until(self.next_heartbeat) => false,
         };
-        if came { None } else { Some(self.sign_of_life(Idle::CaughtUp)) }
+        Ok(if came { None } else { Some(self.sign_of_life(Idle::CaughtUp)) })
     }
 
     /// Asks the subscriber to come back, later than some and earlier than others.

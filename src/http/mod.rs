@@ -12,10 +12,11 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::tracking::Tracking;
+use crate::{domain::position::Position, tracking::Tracking};
 
 /// Longest time for one request, its body included. A webhook that was cut off may have been recorded all the same; its
 /// repetition then changes nothing.
@@ -31,11 +32,19 @@ pub struct Options {
 #[derive(Clone)]
 struct Door {
     tracking: Tracking,
+    head: watch::Receiver<Position>,
     draining: CancellationToken,
 }
 
 /// All routes of the port.
-pub fn router(tracking: Tracking, draining: CancellationToken, options: &Options) -> Router {
+///
+/// The port is ready while nothing drains and the store, whose newest position is `head`, is open.
+pub fn router(
+    tracking: Tracking,
+    head: watch::Receiver<Position>,
+    draining: CancellationToken,
+    options: &Options,
+) -> Router {
     Router::new()
         .route("/webhooks/{token}", post(webhook::receive))
         .route("/livez", get(live))
@@ -43,7 +52,7 @@ pub fn router(tracking: Tracking, draining: CancellationToken, options: &Options
         .route("/healthz", get(ready))
         .layer(DefaultBodyLimit::max(options.max_body_bytes))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .with_state(Door { tracking, draining })
+        .with_state(Door { tracking, head, draining })
 }
 
 async fn live() -> &'static str {
@@ -53,6 +62,8 @@ async fn live() -> &'static str {
 async fn ready(State(door): State<Door>) -> (StatusCode, &'static str) {
     if door.draining.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if door.head.has_changed().is_err() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the store ended\n")
     } else {
         (StatusCode::OK, "ready\n")
     }

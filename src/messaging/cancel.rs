@@ -1,6 +1,8 @@
 //! Canceling scheduled messages, and telling each one's fate.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{Messaging, look::is_seen};
 use crate::{
@@ -15,6 +17,9 @@ use crate::{
     store::StoreError,
     upstream::CancelShape,
 };
+
+/// After this long no further message is read back; what is not clear by then stays so.
+const READ_BACKS: Duration = Duration::from_secs(30);
 
 /// Pilot Status takes at most this many ids in one call.
 const CHUNK: usize = 100;
@@ -49,12 +54,26 @@ pub enum CancelOutcome {
 
 impl Messaging {
     /// Cancels what can be canceled. One message's trouble never hides another's fate.
+    ///
+    /// What Pilot Status answers is recorded even if the caller goes away.
     pub async fn cancel(
+        &self,
+        identity: Arc<Identity>,
+        principal: Principal,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<CancelResult>, StoreError> {
+        let messaging = self.clone();
+        let cancel = self.tasks.spawn(async move { messaging.cancel_all(&identity, &principal, &ids).await });
+        cancel.await.unwrap_or(Err(StoreError::Unknown))
+    }
+
+    async fn cancel_all(
         &self,
         identity: &Identity,
         principal: &Principal,
         ids: &[MessageId],
     ) -> Result<Vec<CancelResult>, StoreError> {
+        let stop = Instant::now() + READ_BACKS;
         let sight = identity.visibility(principal);
         let found = self.store.messages(ids.to_vec()).await?;
         let mut known: HashMap<MessageId, CancelResult> = HashMap::new();
@@ -79,7 +98,7 @@ impl Messaging {
         }
         for (number, messages) in to_ask {
             for chunk in messages.chunks(CHUNK) {
-                for result in self.cancel_chunk(&number, chunk).await {
+                for result in self.cancel_chunk(&number, chunk, stop).await {
                     known.insert(result.id, result);
                 }
             }
@@ -90,7 +109,7 @@ impl Messaging {
     }
 
     /// Asks Pilot Status and believes what it says of each; where it says nothing of one, reads that one back.
-    async fn cancel_chunk(&self, number: &NumberName, messages: &[Message]) -> Vec<CancelResult> {
+    async fn cancel_chunk(&self, number: &NumberName, messages: &[Message], stop: Instant) -> Vec<CancelResult> {
         let Some(number) = self.keys.get(number) else {
             return messages.iter().map(|message| told(message.clone(), CancelOutcome::Unclear)).collect();
         };
@@ -108,6 +127,8 @@ impl Messaging {
             let reason = upstream_id.and_then(|id| failed.get(id)).cloned();
             let mut result = if told_canceled {
                 self.note_canceled(message).await
+            } else if Instant::now() >= stop {
+                told(message.clone(), CancelOutcome::Unclear)
             } else {
                 self.look_again(message, trouble.is_empty()).await
             };

@@ -27,6 +27,9 @@ pub enum SendError {
     /// The first call with this `request_id` still runs.
     #[error("the first call with this request id still runs")]
     InProgress(MessageId),
+    /// These fields name times that have passed, and the request was not accepted before. Nothing was recorded.
+    #[error("times have passed")]
+    Overdue(Vec<&'static str>),
     /// Too many sends wait for Pilot Status. Nothing was recorded.
     #[error("too many sends are waiting")]
     Overloaded,

@@ -34,6 +34,8 @@ pub struct SendRequest {
     pub request_id: Option<RequestId>,
     /// When the caller stops waiting; `None` if it does not say.
     pub deadline: Option<Instant>,
+    /// Times of the request that have passed, by field name. Such a request can only be a repeated one.
+    pub overdue: Vec<&'static str>,
 }
 
 impl Messaging {
@@ -48,15 +50,49 @@ impl Messaging {
             return Err(StoreError::Failed(format!("number {} has no key", right.number())).into());
         };
         // Leave comes before the record: a send refused as overload leaves no trace and can simply be repeated.
-        let wait = Instant::now() + self.options.slot_wait;
-        let wait = request.deadline.map_or(wait, |deadline| wait.min(deadline));
-        let slot = timeout_at(wait, self.upstream.slot()).await.ok().flatten().ok_or(SendError::Overloaded)?;
+        let slot = match self.upstream.free_slot() {
+            Some(slot) if request.overdue.is_empty() => slot,
+            free => {
+                if let Some(sent) = self.answered_before(&draft, &request.overdue).await? {
+                    return Ok(sent);
+                }
+                match free {
+                    Some(slot) => slot,
+                    None => self.slot(request.deadline).await?,
+                }
+            }
+        };
 
         let messaging = self.clone();
         let deadline = request.deadline;
         // On a task of its own, since dropping this future must not stop a send half-way.
         let send = self.tasks.spawn(async move { messaging.run(draft, number, body, slot, deadline).await });
         send.await.unwrap_or_else(|_| Err(StoreError::Unknown.into()))
+    }
+
+    /// The answer to a request that was accepted before, which takes no call and no time that is still to come. A request
+    /// that is overdue is refused if it is none of those.
+    async fn answered_before(&self, draft: &Draft, overdue: &[&'static str]) -> Result<Option<Sent>, SendError> {
+        let claimed = match &draft.origins.request_id {
+            Some(request_id) => self.store.claimed(&draft.origins.caller, request_id).await?,
+            None => None,
+        };
+        match claimed {
+            Some(claimed) if claimed.fingerprint != draft.fingerprint => {
+                Err(SendError::RequestIdReused(claimed.message.origins.message_id))
+            }
+            Some(claimed) if !claimed.message.status.is_unsettled() => {
+                Ok(Some(Sent { message: claimed.message, replayed: true }))
+            }
+            None if !overdue.is_empty() => Err(SendError::Overdue(overdue.to_vec())),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    async fn slot(&self, deadline: Option<Instant>) -> Result<Slot, SendError> {
+        let wait = Instant::now() + self.options.slot_wait;
+        let wait = deadline.map_or(wait, |deadline| wait.min(deadline));
+        timeout_at(wait, self.upstream.slot()).await.ok().flatten().ok_or(SendError::Overloaded)
     }
 
     async fn run(

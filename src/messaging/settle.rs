@@ -42,7 +42,9 @@ impl Messaging {
                 })?;
                 Ok(Sent { message, replayed: false })
             }
-            SendOutcome::Refused(refusal) if in_doubt_before && !refusal.class.settles_doubt() => {
+            // No refusal settles a doubt: a time that has passed, a key that was changed or a proxy in between may refuse
+            // a repeated call before anybody looks for what became of the first one.
+            SendOutcome::Refused(refusal) if in_doubt_before => {
                 let doubt = Doubt {
                     status: Some(refusal.status),
                     code: refusal.code.clone(),

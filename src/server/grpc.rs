@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::Server;
 use tonic_health::{
     ServingStatus,
     pb::health_server::{Health, HealthServer},
@@ -13,6 +13,7 @@ use tonic_health::{
 use tonic_reflection::server::Builder as Reflection;
 use tower::Layer;
 
+use super::incoming;
 use crate::{
     api::{MessagingApi, authenticate::AuthenticateLayer},
     config::Grpc,
@@ -46,11 +47,7 @@ pub(super) async fn serve<H: Health>(
         .add_service(health)
         .add_optional_service(v1)
         .add_optional_service(v1alpha)
-        .serve_with_incoming_shutdown(
-            // Nagle's algorithm would hold back each answer for tens of milliseconds.
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            draining.cancelled_owned(),
-        )
+        .serve_with_incoming_shutdown(incoming::connections(listener, options.max_connections), draining.cancelled_owned())
         .await
         .map_err(|error| error.to_string())
 }

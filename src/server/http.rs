@@ -12,6 +12,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// Connections at once; further ones wait in the system's own queue.
@@ -19,6 +20,9 @@ const MAX_CONNECTIONS: usize = 1024;
 
 /// How long a connection may take to send the head of a request, and may stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may leave the bytes of an answer untaken.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long to wait after the system would not accept, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -51,7 +55,10 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, closing: Cancel
             tracing::debug!(%error, "a connection keeps delaying small packets");
         }
         let service = TowerToHyperService::new(routes.clone());
-        let connection = open.watch(builder.serve_connection(TokioIo::new(socket), service));
+        // Nobody holds a place by not taking the answers.
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(WRITE_TIMEOUT));
+        let connection = open.watch(builder.serve_connection(TokioIo::new(Box::pin(socket)), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection broke");

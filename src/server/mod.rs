@@ -4,6 +4,7 @@
 
 mod grpc;
 mod http;
+mod incoming;
 pub mod logging;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -96,7 +97,7 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
         (health.clone(), health_service),
         draining.clone(),
     ));
-    let routes = door::router(tracking, draining.clone(), &config.http);
+    let routes = door::router(tracking, store.head(), draining.clone(), &config.http);
     ports.spawn(self::http::serve(http_listener, routes, closing.clone()));
     tracing::info!(%grpc, %http, "serving");
     Ok(Gateway { grpc, http, store, messaging, health, draining, closing, ports, deadline: config.shutdown_deadline })
@@ -113,12 +114,17 @@ impl Gateway {
         self.http
     }
 
-    /// Waits until a port ends by itself, which none should.
+    /// Waits until a port or the store ends by itself, which none should.
     pub async fn failed(&mut self) -> String {
-        match self.ports.join_next().await {
-            Some(Ok(Err(error))) => error,
-            Some(Err(error)) => error.to_string(),
-            Some(Ok(Ok(()))) | None => "a port closed".to_owned(),
+        let mut head = self.store.head();
+        let store_ended = async { while head.changed().await.is_ok() {} };
+        tokio::select! {
+            () = store_ended => "the store ended".to_owned(),
+            port = self.ports.join_next() => match port {
+                Some(Ok(Err(error))) => error,
+                Some(Err(error)) => error.to_string(),
+                Some(Ok(Ok(()))) | None => "a port closed".to_owned(),
+            },
         }
     }
 

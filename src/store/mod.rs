@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use crate::domain::{
     event::Event,
-    ids::{CorrelationId, ExternalId, MessageId, NumberName, UpstreamId},
+    ids::{CallerName, CorrelationId, ExternalId, MessageId, NumberName, RequestId, UpstreamId},
     merge::Fact,
     message::{ForeignIds, Message, Origins},
     position::{Epoch, Position},
@@ -145,6 +145,15 @@ pub enum Accepted {
     Reused(MessageId),
 }
 
+/// What a `request_id` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The digest of the request it was used for.
+    pub fingerprint: [u8; 32],
+    /// The message.
+    pub message: Message,
+}
+
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
@@ -208,6 +217,9 @@ pub struct Page {
 pub trait Store: Send + Sync + 'static {
     /// Records a send as pending, with its first log entry, unless the caller used the `request_id` before.
     async fn accept(&self, draft: Draft) -> Result<Accepted, StoreError>;
+
+    /// What a caller's `request_id` stands for.
+    async fn claimed(&self, caller: &CallerName, request_id: &RequestId) -> Result<Option<Claimed>, StoreError>;
 
     /// Records how an attempt ended, counts it, and joins the early facts of ids that became known by it.
     async fn settle(&self, id: MessageId, settlement: Settlement) -> Result<Message, StoreError>;

@@ -64,11 +64,18 @@ impl Tracking {
             signature.is_some_and(|signature| verify(&signature, secrets, body))
         };
         if !secrets.is_empty() && !signed() {
+            tracing::warn!(number = %number.name, "a webhook was refused: its signature is missing or wrong");
             return Err(IntakeError::BadSignature);
         }
-        match webhook::read(body, self.sources.now()) {
-            Delivery::Malformed => Err(IntakeError::Malformed),
-            Delivery::Other(event) => Ok(Intake::Ignored(event)),
+        match webhook::read(body, self.sources.now(), &number.key) {
+            Delivery::Malformed => {
+                tracing::warn!(number = %number.name, "a webhook was refused: it is not json");
+                Err(IntakeError::Malformed)
+            }
+            Delivery::Other(event) => {
+                tracing::info!(number = %number.name, event, "a webhook tells nothing about a sent message");
+                Ok(Intake::Ignored(event))
+            }
             Delivery::Facts(facts) => {
                 let sightings = facts.into_iter().map(|fact| Sighting { fact }).collect();
                 Ok(Intake::Recorded(self.store.record(&number.name, sightings).await?))

@@ -7,6 +7,7 @@
 //! Only a 2xx answer with an id counts as accepted, and only an answer that says so counts as refused.
 
 mod call;
+mod clean;
 mod refusal;
 mod reply;
 mod send;
@@ -26,6 +27,9 @@ pub use self::{
     signature::{Signature, verify},
 };
 use crate::domain::{ids::UpstreamId, secret::NumberKey};
+
+/// How long a read or a cancellation waits for leave to call.
+const READ_WAIT: Duration = Duration::from_secs(5);
 
 /// Where Pilot Status is and how patient the gateway is with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +118,11 @@ impl Upstream {
         })
     }
 
+    /// Leave to call, if it is to be had at once.
+    pub fn free_slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).try_acquire_owned().ok().map(Slot)
+    }
+
     /// Waits for leave to call.
     pub async fn slot(&self) -> Option<Slot> {
         Arc::clone(&self.slots).acquire_owned().await.ok().map(Slot)
@@ -144,7 +153,9 @@ impl Upstream {
     }
 
     async fn read(&self, call: Call) -> Result<call::Answer, ReadError> {
-        let _slot = self.slot().await;
+        let Ok(_slot) = tokio::time::timeout(READ_WAIT, self.slot()).await else {
+            return Err(ReadError::Unavailable { detail: "too many calls are running".to_owned() });
+        };
         call.make(&self.http, self.timeout).await.map_err(|trouble| match trouble {
             Trouble::NotSent(detail) | Trouble::NoAnswer(detail) => ReadError::Unavailable { detail },
         })

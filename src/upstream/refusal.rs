@@ -36,15 +36,6 @@ pub enum RefusalClass {
     RateLimited,
 }
 
-impl RefusalClass {
-    /// Whether this answer to a repeated call also tells that the earlier call was not accepted: the bytes were the
-    /// same, and what is wrong with them does not change. The other refusals may be made before the earlier result is
-    /// even looked up.
-    pub const fn settles_doubt(self) -> bool {
-        matches!(self, Self::Invalid)
-    }
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HTTP {}", self.status)?;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     ReadError, SendOutcome,
     call::Answer,
+    clean,
     refusal::{Doubt, Refusal, RefusalClass, Verdict, verdict},
 };
 use crate::domain::{
@@ -20,8 +21,8 @@ use crate::domain::{
     status::Status,
 };
 
-/// Longest text that is taken over from an answer.
-const MAX_TEXT: usize = 500;
+/// Longer flow tokens are not taken over.
+const MAX_FLOW_TOKEN: usize = 512;
 
 /// The answer to an accepted send.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +90,7 @@ pub(super) fn of_send(answer: &Answer, key: &NumberKey) -> SendOutcome {
             Some(Observed::Unknown(_)) | None => Observed::Reached(Status::Queued),
         },
         created_at: body.time("createdAt"),
-        flow_token: body.text("flowToken").map(str::to_owned),
+        flow_token: body.text("flowToken").filter(|token| token.len() <= MAX_FLOW_TOKEN).map(str::to_owned),
         replayed: answer.headers.get("idempotent-replayed").is_some_and(|value| value == "true"),
     })
 }
@@ -160,12 +161,20 @@ fn expect_success<'a>(answer: &Answer, key: &'a NumberKey) -> Result<Body<'a>, R
 fn observed(word: &str, body: &Body<'_>) -> Observed {
     match status_of(word) {
         Some(Status::Failed) => Observed::Failed(Failure::reported(
-            body.text("errorCode").unwrap_or_default(),
+            body.text("errorCode").and_then(|code| clean::code(code, body.key)).unwrap_or_default(),
             body.clean(body.text("errorMessage").unwrap_or_default()),
         )),
         Some(status) => Observed::Reached(status),
         None => Observed::Unknown(body.clean(word)),
     }
+}
+
+/// A time of a message. One that cannot be true, for want of a century or more, is none: the earliest time of a status
+/// counts, so that a wrong one would stay for good.
+pub(super) fn time(text: &str) -> Option<Timestamp> {
+    const YEAR_2000: Timestamp = Timestamp::constant(946_684_800, 0);
+    const YEAR_2200: Timestamp = Timestamp::constant(7_258_118_400, 0);
+    text.parse().ok().filter(|time| (YEAR_2000..YEAR_2200).contains(time))
 }
 
 /// Pilot Status's words. Both spellings of a cancellation have been seen.
@@ -193,7 +202,7 @@ impl<'a> Body<'a> {
         let json = serde_json::from_slice(&answer.body).unwrap_or_default();
         let raw = match &json {
             Value::Object(_) => String::new(),
-            _ => String::from_utf8_lossy(&answer.body[..answer.body.len().min(MAX_TEXT)]).into_owned(),
+            _ => String::from_utf8_lossy(&answer.body).into_owned(),
         };
         Self { json, raw, key }
     }
@@ -203,13 +212,11 @@ impl<'a> Body<'a> {
     }
 
     fn time(&self, field: &str) -> Option<Timestamp> {
-        self.text(field)?.parse().ok()
+        time(self.text(field)?)
     }
 
     fn code(&self) -> Option<&str> {
-        self.text("code").filter(|code| {
-            (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        })
+        clean::code(self.text("code")?, self.key)
     }
 
     fn ids(&self) -> ForeignIds {
@@ -257,11 +264,8 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Foreign text for our own outputs: bounded, one line, and without anything that could be a key.
     fn clean(&self, text: &str) -> String {
-        let text: String = text.replace(self.key.expose(), "[key]").chars().take(MAX_TEXT).collect();
-        let words = text.split_whitespace().map(|word| if word.contains("ps_") { "[key]" } else { word });
-        words.collect::<Vec<_>>().join(" ")
+        clean::text(text, self.key)
     }
 }
 

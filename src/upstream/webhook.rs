@@ -4,13 +4,17 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::reply::status_of;
 pub use super::signature::HEADER as SIGNATURE_HEADER;
+use super::{
+    clean,
+    reply::{status_of, time},
+};
 use crate::domain::{
     failure::Failure,
     ids::{CorrelationId, ExternalId, UpstreamId},
     merge::{Fact, Observed},
     message::ForeignIds,
+    secret::NumberKey,
     status::{Origin, Status},
 };
 
@@ -43,8 +47,8 @@ struct MessageData {
     error_code: Option<Value>,
 }
 
-/// Reads a body that was received at `observed_at`.
-pub fn read(body: &[u8], observed_at: Timestamp) -> Delivery {
+/// Reads a body that was received at `observed_at` for the number with this key, which must not come out of it.
+pub fn read(body: &[u8], observed_at: Timestamp, key: &NumberKey) -> Delivery {
     let Ok(json) = serde_json::from_slice::<Value>(body) else {
         return Delivery::Malformed;
     };
@@ -59,15 +63,15 @@ pub fn read(body: &[u8], observed_at: Timestamp) -> Delivery {
         _ => None,
     };
     let data: Option<MessageData> = json.get("data").and_then(|data| MessageData::deserialize(data).ok());
-    let fact = status.zip(data).and_then(|(status, data)| fact_of(status, &data, observed_at));
+    let fact = status.zip(data).and_then(|(status, data)| fact_of(status, &data, observed_at, key));
     fact.map_or_else(|| Delivery::Other(event.chars().take(64).collect()), |fact| Delivery::Facts(vec![fact]))
 }
 
-fn fact_of(status: Status, data: &MessageData, observed_at: Timestamp) -> Option<Fact> {
+fn fact_of(status: Status, data: &MessageData, observed_at: Timestamp, key: &NumberKey) -> Option<Fact> {
     let ids = ForeignIds {
-        upstream: first([&data.id, &data.internal_message_id]).and_then(|text| UpstreamId::from_text(text).ok()),
-        correlation: first([&data.correlation_id]).and_then(|text| CorrelationId::from_text(text).ok()),
-        external: first([&data.message_id]).and_then(|text| ExternalId::from_text(text).ok()),
+        upstream: first([&data.id, &data.internal_message_id], |text| UpstreamId::from_text(text).ok()),
+        correlation: first([&data.correlation_id], |text| CorrelationId::from_text(text).ok()),
+        external: first([&data.message_id], |text| ExternalId::from_text(text).ok()),
     };
     if ids == ForeignIds::default() {
         return None;
@@ -79,23 +83,22 @@ fn fact_of(status: Status, data: &MessageData, observed_at: Timestamp) -> Option
         Status::Failed => &data.failed_at,
         _ => &None,
     };
-    let at = first([older_time, &data.created_at]).and_then(|text| text.parse().ok());
+    let at = first([older_time, &data.created_at], time).unwrap_or(observed_at);
     let status = if status == Status::Failed {
-        Observed::Failed(Failure::reported(
-            bounded(first([&data.error_code])),
-            bounded(first([&data.error, &data.error_message])),
-        ))
+        let code = first([&data.error_code], |text| clean::code(text, key).map(str::to_owned));
+        let message = first([&data.error, &data.error_message], |text| Some(clean::text(text, key)));
+        Observed::Failed(Failure::reported(code.unwrap_or_default(), message.unwrap_or_default()))
     } else {
         Observed::Reached(status)
     };
-    Some(Fact { status, at: at.unwrap_or(observed_at), observed_at, origin: Origin::Webhook, ids })
+    Some(Fact { status, at, observed_at, origin: Origin::Webhook, ids })
 }
 
-/// The first that is a text with something in it.
-fn first<const N: usize>(values: [&Option<Value>; N]) -> Option<&str> {
-    values.into_iter().filter_map(|value| value.as_ref()?.as_str()).find(|text| !text.is_empty())
-}
-
-fn bounded(text: Option<&str>) -> String {
-    text.unwrap_or_default().chars().take(500).collect()
+/// The first that can be read, from a text or from a number that stands for one.
+fn first<T, const N: usize>(values: [&Option<Value>; N], read: impl Fn(&str) -> Option<T>) -> Option<T> {
+    values.into_iter().flatten().find_map(|value| match value {
+        Value::String(text) if !text.is_empty() => read(text),
+        Value::Number(number) => read(&number.to_string()),
+        _ => None,
+    })
 }

@@ -95,6 +95,25 @@ async fn no_answer_is_no_verdict() {
 }
 
 #[tokio::test]
+async fn a_caller_that_goes_away_does_not_take_the_answer_with_it() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let later = schedule(&mut client, 3600).await;
+    let mut frames = client.stream_status_updates(from_earliest()).await.unwrap().into_inner();
+    world.double.control().add_fault(Fault { ms: Some(500), ..Fault::new(On::Cancel, FaultKind::Delay) }).unwrap();
+    let mut request = tonic::Request::new(v1::CancelMessagesRequest { message_ids: vec![later] });
+    request.set_timeout(std::time::Duration::from_millis(100));
+    client.cancel_messages(request).await.unwrap_err();
+    let mut trail = Vec::new();
+    for _ in 0..3 {
+        trail.push(next_update(&mut frames).await.0.status());
+    }
+    assert_eq!(trail, [Pending, Queued, Canceled]);
+    world.end((frames, client), gateway).await;
+}
+
+#[tokio::test]
 async fn more_than_a_hundred_go_in_several_calls() {
     let world = World::new().await;
     let gateway = world.gateway().await;

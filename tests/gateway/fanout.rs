@@ -138,3 +138,22 @@ async fn small_answers_are_not_held_back() {
     assert!(times[times.len() / 2] < Duration::from_millis(20), "{:?}", times[times.len() / 2]);
     world.end(client, gateway).await;
 }
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let world = World::new().await;
+    let mut settings = world.settings();
+    settings.grpc.max_connections = 20;
+    let gateway = world.gateway_with(pilotgate::config::check_in_memory(settings).unwrap()).await;
+    let mut silent = Vec::new();
+    for _ in 0..19 {
+        silent.push(TcpStream::connect(gateway.grpc()).await.unwrap());
+    }
+    // One place is left, and the silent ones hold theirs only for a while.
+    let mut client = client(&gateway).await;
+    assert!(client.send_message(text(READER, "x")).await.is_ok());
+    let mut one = silent.pop().unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(15), one.read(&mut [0; 1])).await;
+    assert_eq!(closed.expect("closed after the time for an introduction").unwrap(), 0);
+    world.end(client, gateway).await;
+}

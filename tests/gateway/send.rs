@@ -252,20 +252,72 @@ async fn a_lost_answer_leaves_a_question_that_the_same_request_id_settles() {
 }
 
 #[tokio::test]
-async fn a_message_in_doubt_stays_so_when_the_repeat_does_not_reach_pilot_status() {
+async fn no_refusal_of_a_repeat_settles_a_doubt() {
     let world = World::new().await;
     let gateway = world.gateway().await;
     let mut client = client(&gateway).await;
     let request = v1::SendMessageRequest { request_id: "r-1".to_owned(), ..text("+5511987650012", "x") };
     let id = error_of(client.send_message(request.clone()).await).metadata["message_id"].clone();
-    // A refused key says nothing about the first call.
-    let unauthorized = Fault { times: Some(1), ..Fault::new(On::Send, FaultKind::Unauthorized) };
-    world.double.control().add_fault(unauthorized).unwrap();
-    let doubt = error_of(client.send_message(request.clone()).await);
-    assert_eq!(doubt.reason, "SEND_IN_DOUBT");
-    assert_eq!(crate::support::get(&mut client, &id).await.status(), InDoubt);
+    // A key that was changed, a proxy's 400 and a 404 say nothing about what became of the first call.
+    let http = |status| Fault { status: Some(status), ..Fault::new(On::Send, FaultKind::Http) };
+    for fault in [Fault::new(On::Send, FaultKind::Unauthorized), http(400), http(404), http(429)] {
+        world.double.control().add_fault(Fault { times: Some(1), ..fault }).unwrap();
+        let doubt = error_of(client.send_message(request.clone()).await);
+        assert_eq!(doubt.reason, "SEND_IN_DOUBT");
+        assert_eq!(crate::support::get(&mut client, &id).await.status(), InDoubt);
+    }
     assert_eq!(client.send_message(request).await.unwrap().into_inner().message.unwrap().message_id, id);
     assert_eq!(world.double.control().messages().len(), 1);
+    world.end(client, gateway).await;
+}
+
+#[tokio::test]
+async fn a_scheduled_send_can_be_repeated_after_its_time() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let soon = std::time::SystemTime::now() + Duration::from_millis(300);
+    let scheduled = |phone: &str, id: &str| v1::SendMessageRequest {
+        deliver_at: Some(soon.into()),
+        request_id: id.to_owned(),
+        ..text(phone, "x")
+    };
+    let accepted = scheduled(READER, "accepted");
+    let doubtful = scheduled("+5511987650012", "doubtful");
+    let first = client.send_message(accepted.clone()).await.unwrap().into_inner().message.unwrap();
+    assert_eq!(error_of(client.send_message(doubtful.clone()).await).reason, "SEND_IN_DOUBT");
+    crate::support::until(|| std::time::SystemTime::now() > soon).await;
+
+    let again = client.send_message(accepted).await.unwrap().into_inner();
+    assert!(again.replayed);
+    assert_eq!(again.message.unwrap().message_id, first.message_id);
+    client.send_message(doubtful).await.unwrap();
+    for request in [scheduled(READER, "new"), scheduled(READER, "")] {
+        let late = error_of(client.send_message(request).await);
+        assert_eq!(late.violations, [("deliver_at".to_owned(), "must lie in the future".to_owned())]);
+    }
+    assert_eq!(world.double.control().messages().len(), 2);
+    world.end(client, gateway).await;
+}
+
+#[tokio::test]
+async fn a_repeat_of_a_settled_send_needs_no_place() {
+    let world = World::new().await;
+    let mut settings = world.settings();
+    settings.upstream.max_in_flight = 1;
+    let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
+    let mut client = client(&gateway).await;
+    let request = v1::SendMessageRequest { request_id: "r-1".to_owned(), ..text(READER, "x") };
+    client.send_message(request.clone()).await.unwrap();
+    world.double.control().add_fault(Fault { ms: Some(1500), ..Fault::new(On::Send, FaultKind::Delay) }).unwrap();
+    let slow = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.send_message(text(READER, "slow")).await.unwrap() }
+    });
+    crate::support::until(|| sends(&world).len() == 2).await;
+    assert!(client.send_message(request).await.unwrap().into_inner().replayed);
+    assert!(!slow.is_finished());
+    slow.await.unwrap();
     world.end(client, gateway).await;
 }
 

@@ -212,6 +212,29 @@ async fn what_tells_nothing_about_a_message_is_acknowledged_and_what_cannot_be_r
 }
 
 #[tokio::test]
+async fn odd_ids_and_times_do_no_harm() {
+    let world = World::new().await;
+    let mut settings = world.settings();
+    settings.numbers[0].webhook_secrets.clear();
+    let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
+    let mut client = client(&gateway).await;
+    let stuck = send(&mut client, "+5511987650006").await;
+    // An id that cannot be one does not hide the older field, and a number stands for its text.
+    let body = json!({ "event": "message.sent", "data": {
+        "id": "x".repeat(600), "internalMessageId": stuck.upstream_id, "messageId": 42,
+        "createdAt": "-005000-01-01T00:00:00Z", "errorCode": "E",
+    } });
+    assert_eq!(
+        post(&gateway, &door(), None, body.to_string()).await,
+        (StatusCode::OK, json!({ "status": "recorded" }))
+    );
+    let message = get(&mut client, &stuck.message_id).await;
+    assert_eq!((message.status(), message.external_id.as_str()), (Sent, "42"));
+    assert!(message.sent_time.unwrap().seconds > 1_700_000_000, "{:?}", message.sent_time);
+    world.end(client, gateway).await;
+}
+
+#[tokio::test]
 async fn an_idle_connection_does_not_hold_up_the_end() {
     use tokio::io::AsyncReadExt;
     let world = World::new().await;

@@ -355,3 +355,31 @@ async fn what_later_versions_serve_says_so() {
     }
     world.end(client, gateway).await;
 }
+
+#[tokio::test]
+async fn a_refusal_stays_small_however_much_is_wrong() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let rows = vec![ListRow::default(); 90];
+    let sections = vec![ListSection { title: String::new(), rows }; 50];
+    let many = Content::List(v1::ListContent { sections, ..Default::default() });
+    let rows = vec![ListRow::default(); 1_000_000];
+    let huge = Content::List(v1::ListContent {
+        sections: vec![ListSection { rows, ..Default::default() }],
+        ..Default::default()
+    });
+    let long = Content::Template(v1::TemplateContent {
+        template: "x".to_owned(),
+        variables: metadata([(&*"v".repeat(200_000), " ")]),
+        ..Default::default()
+    });
+    for content in [many, huge, long] {
+        let request = v1::SendMessageRequest { content: Some(content), ..crate::support::text("+5511987650101", "") };
+        let status = client.send_message(request).await.unwrap_err();
+        let size = status.message().len() + status.details().len();
+        assert!(size < 6_000, "{size} bytes");
+        assert_eq!(error_of::<()>(Err(status)).reason, "INVALID_REQUEST");
+    }
+    world.end(client, gateway).await;
+}

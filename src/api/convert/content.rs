@@ -49,7 +49,7 @@ pub(super) fn content(wrong: &mut Violations, content: Option<v1::send_message_r
 
 fn template(wrong: &mut Violations, content: v1::TemplateContent) -> Option<Template> {
     let name = wrong.text("template.template", content.template, 512);
-    wrong.count("template.variables", content.variables.len(), 0..=64);
+    wrong.count("template.variables", content.variables.len(), 0..=64)?;
     for (name, value) in &content.variables {
         if name.is_empty() || value.trim().is_empty() {
             wrong.add(format!("template.variables[{name:?}]"), "needs a name and a value that is not blank");
@@ -76,7 +76,7 @@ fn text(wrong: &mut Violations, content: v1::TextContent) -> Option<Text> {
         }
         return Some(Text { body: body?, buttons: None });
     }
-    wrong.count("text.buttons", content.buttons.len(), 1..=3);
+    wrong.count("text.buttons", content.buttons.len(), 1..=3)?;
     let wire = content.buttons.into_iter().enumerate();
     let buttons =
         wire.filter_map(|(index, content)| button(wrong, &format!("text.buttons[{index}]"), content)).collect();
@@ -162,12 +162,12 @@ fn list(wrong: &mut Violations, content: v1::ListContent) -> Option<List> {
     let body = wrong.text("list.body", content.body, TEXT);
     let button_text = wrong.text("list.button_text", content.button_text, LABEL);
     let footer = wrong.optional_text("list.footer", content.footer, SHORT);
-    wrong.count("list.sections", content.sections.len(), 1..=100);
+    wrong.count("list.sections", content.sections.len(), 1..=100)?;
     let mut ids = HashSet::new();
     let mut sections = Vec::with_capacity(content.sections.len());
     for (index, section) in content.sections.into_iter().enumerate() {
         let path = format!("list.sections[{index}]");
-        wrong.count(format!("{path}.rows"), section.rows.len(), 1..=100);
+        wrong.count(format!("{path}.rows"), section.rows.len(), 1..=100)?;
         let title = wrong.optional_text(format!("{path}.title"), section.title, LABEL).unwrap_or_default();
         let rows = section.rows.into_iter().enumerate();
         let rows = rows.filter_map(|(index, content)| {
@@ -191,7 +191,7 @@ fn row(wrong: &mut Violations, path: &str, content: v1::ListRow) -> Option<ListR
 
 fn carousel(wrong: &mut Violations, content: v1::CarouselContent) -> Option<Carousel> {
     let body = wrong.optional_text("carousel.body", content.body, TEXT);
-    wrong.count("carousel.cards", content.cards.len(), 1..=100);
+    wrong.count("carousel.cards", content.cards.len(), 1..=100)?;
     let cards = content.cards.into_iter().enumerate();
     let cards =
         cards.filter_map(|(index, content)| card(wrong, &format!("carousel.cards[{index}]"), content)).collect();
@@ -203,7 +203,7 @@ fn card(wrong: &mut Violations, path: &str, content: v1::CarouselCard) -> Option
     let media = wrong.required(format!("{path}.media"), content.media);
     let media = media.and_then(|content| plain_media(wrong, &format!("{path}.media"), content));
     let body = wrong.optional_text(format!("{path}.body"), content.body, TEXT).unwrap_or_default();
-    wrong.count(format!("{path}.buttons"), content.buttons.len(), 0..=10);
+    wrong.count(format!("{path}.buttons"), content.buttons.len(), 0..=10)?;
     let mut buttons = Vec::with_capacity(content.buttons.len());
     for (index, button) in content.buttons.into_iter().enumerate() {
         let path = format!("{path}.buttons[{index}]");
@@ -229,16 +229,20 @@ fn flow(wrong: &mut Violations, content: v1::FlowContent) -> Option<Flow> {
         v1::FlowAction::Navigate => Some(FlowAction::Navigate),
         v1::FlowAction::DataExchange => Some(FlowAction::DataExchange),
     };
-    let mode = match content.mode() {
-        v1::FlowMode::Unspecified | v1::FlowMode::Published => FlowMode::Published,
-        v1::FlowMode::Draft => FlowMode::Draft,
+    let mode = match v1::FlowMode::try_from(content.mode) {
+        Ok(v1::FlowMode::Unspecified | v1::FlowMode::Published) => Some(FlowMode::Published),
+        Ok(v1::FlowMode::Draft) => Some(FlowMode::Draft),
+        Err(_) => {
+            wrong.add("flow.mode", "must be a known mode");
+            None
+        }
     };
     let body = wrong.optional_text("flow.body", content.body, TEXT);
     let flow_id = wrong.text("flow.flow_id", content.flow_id, LABEL);
     let cta = wrong.text("flow.cta", content.cta, LABEL);
     let screen = wrong.optional_text("flow.screen", content.screen, LABEL);
     let data = content.data.map(|fields| object(wrong, "flow.data", fields)).unwrap_or_default();
-    Some(Flow { body, flow_id: flow_id?, cta: cta?, action: action?, screen, data, mode })
+    Some(Flow { body, flow_id: flow_id?, cta: cta?, action: action?, screen, data, mode: mode? })
 }
 
 fn object(wrong: &mut Violations, path: &str, fields: prost_types::Struct) -> Option<Map<String, Value>> {

@@ -60,7 +60,7 @@ pub(in crate::api) fn message_ids(
     ids: &[String],
     range: std::ops::RangeInclusive<usize>,
 ) -> Vec<MessageId> {
-    wrong.count(field, ids.len(), range);
+    let ids = if wrong.count(field, ids.len(), range).is_some() { ids } else { &[] };
     let ids = ids.iter().enumerate();
     ids.filter_map(|(index, id)| wrong.take(format!("{field}[{index}]"), id.parse())).collect()
 }
@@ -86,7 +86,7 @@ fn statuses(wrong: &mut Violations, statuses: &[i32]) -> HashSet<MessageStatus> 
         Ok(v1::MessageStatus::Canceled) => Ok(MessageStatus::Canceled),
         Ok(v1::MessageStatus::Unspecified) | Err(_) => Err(Invalid::because("must be a known status")),
     };
-    wrong.count("filter.statuses", statuses.len(), 0..=16);
+    let statuses = if wrong.count("filter.statuses", statuses.len(), 0..=16).is_some() { statuses } else { &[] };
     let statuses = statuses.iter().enumerate();
     statuses.filter_map(|(index, value)| wrong.take(format!("filter.statuses[{index}]"), known(*value))).collect()
 }

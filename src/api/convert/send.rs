@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::status::not_implemented,
-    domain::{Invalid, ids::RequestId, intent::Intent},
+    domain::{ids::RequestId, intent::Intent},
     messaging::SendRequest,
     proto::v1,
 };
@@ -34,8 +34,15 @@ pub(in crate::api) fn send_request(
     }
     let recipient = recipient(&mut wrong, request.recipient);
     let content = content(&mut wrong, request.content);
-    let deliver_at = future(&mut wrong, "deliver_at", request.deliver_at, now);
-    let deliver_until = future(&mut wrong, "deliver_until", request.deliver_until, now);
+    let deliver_at = time(&mut wrong, "deliver_at", request.deliver_at);
+    let deliver_until = time(&mut wrong, "deliver_until", request.deliver_until);
+    let times = [("deliver_at", deliver_at), ("deliver_until", deliver_until)];
+    let passed = times.into_iter().filter(|(_, time)| time.is_some_and(|time| time <= now));
+    let overdue: Vec<_> = passed.map(|(field, _)| field).collect();
+    // A repeated request may have been accepted when its times still lay ahead; any other is refused at once.
+    if RequestId::from_text(&request.request_id).is_err() {
+        overdue.iter().for_each(|field| wrong.add(*field, "must lie in the future"));
+    }
     if let (Some(at), Some(until)) = (deliver_at, deliver_until)
         && until <= at
     {
@@ -59,30 +66,23 @@ pub(in crate::api) fn send_request(
     if handoff == v1::Handoff::Queued {
         return Err(not_implemented("HANDOFF_QUEUED"));
     }
-    Ok(SendRequest { intent, metadata: request.metadata, request_id, deadline })
+    Ok(SendRequest { intent, metadata: request.metadata, request_id, deadline, overdue })
 }
 
-fn future(
-    wrong: &mut Violations,
-    field: &str,
-    time: Option<prost_types::Timestamp>,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let in_future = |time| {
-        let time = timestamp(time)?;
-        if time > now { Ok(time) } else { Err(Invalid::because("must lie in the future")) }
-    };
-    wrong.take(field, in_future(time?))
+fn time(wrong: &mut Violations, field: &str, time: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+    wrong.take(field, timestamp(time?))
 }
 
 fn labels(wrong: &mut Violations, labels: Vec<String>) -> Vec<String> {
-    wrong.count("labels", labels.len(), 0..=16);
+    let labels = wrong.count("labels", labels.len(), 0..=16).map(|()| labels).unwrap_or_default();
     let labels = labels.into_iter().enumerate();
     labels.filter_map(|(index, label)| wrong.text(format!("labels[{index}]"), label, 64)).collect()
 }
 
 fn check_metadata(wrong: &mut Violations, metadata: &BTreeMap<String, String>) {
-    wrong.count("metadata", metadata.len(), 0..=16);
+    if wrong.count("metadata", metadata.len(), 0..=16).is_none() {
+        return;
+    }
     for (key, value) in metadata {
         if !(1..=64).contains(&key.len()) || value.len() > 256 {
             let shown: String = key.chars().take(64).collect();

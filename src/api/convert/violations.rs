@@ -7,7 +7,10 @@ use super::super::status::invalid_request;
 use crate::domain::Invalid;
 
 /// More violations than this are not listed; the client has more than enough to go on with.
-const MOST: usize = 50;
+const MOST: usize = 20;
+
+/// Longer field paths are cut: they may hold a key that the caller chose.
+const FIELD: usize = 100;
 
 /// What is wrong so far.
 #[derive(Default)]
@@ -17,7 +20,8 @@ impl Violations {
     /// Notes a violation.
     pub(in crate::api) fn add(&mut self, field: impl Into<String>, text: impl Into<String>) {
         if self.0.len() < MOST {
-            self.0.push(FieldViolation::new(field.into(), text.into()));
+            let field = field.into().chars().take(FIELD).collect::<String>();
+            self.0.push(FieldViolation::new(field, text.into()));
         }
     }
 
@@ -52,11 +56,19 @@ impl Violations {
         value
     }
 
-    /// The number of values in a repeated field.
-    pub(super) fn count(&mut self, field: impl Into<String>, count: usize, range: std::ops::RangeInclusive<usize>) {
-        if !range.contains(&count) {
-            self.add(field, format!("must have {} to {} entries", range.start(), range.end()));
+    /// The number of values in a repeated field. `None` if it is wrong: then the values themselves are not looked at, for
+    /// there may be millions of them.
+    pub(super) fn count(
+        &mut self,
+        field: impl Into<String>,
+        count: usize,
+        range: std::ops::RangeInclusive<usize>,
+    ) -> Option<()> {
+        if range.contains(&count) {
+            return Some(());
         }
+        self.add(field, format!("must have {} to {} entries", range.start(), range.end()));
+        None
     }
 
     /// The converted value if there were no violations, else all of them as a status.

@@ -98,9 +98,12 @@ pub async fn run(args: Args, out: &mut Output) -> Result<Ending, CliError> {
     match out.form() {
         Form::Json => out.json(&json::Sent::from(&answer))?,
         Form::Human => {
-            let row = answer.message.as_ref().map(human::message_row).unwrap_or_default();
-            let replayed = if answer.replayed { "  replayed, nothing was sent" } else { "" };
-            out.line(&format!("{row}{}", human::faint(replayed)))?;
+            // A watch tells all of this from the start.
+            if !args.watch {
+                let row = answer.message.as_ref().map(human::message_row).unwrap_or_default();
+                let replayed = if answer.replayed { "  replayed, nothing was sent" } else { "" };
+                out.line(&format!("{row}{}", human::faint(replayed)))?;
+            }
         }
     }
     match answer.message {

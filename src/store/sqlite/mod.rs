@@ -19,9 +19,11 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
-use super::{Accepted, Draft, Key, OpenError, Options, Page, Recorded, Settlement, Sighting, Store, StoreError};
+use super::{
+    Accepted, Claimed, Draft, Key, OpenError, Options, Page, Recorded, Settlement, Sighting, Store, StoreError,
+};
 use crate::domain::{
-    ids::{MessageId, NumberName},
+    ids::{CallerName, MessageId, NumberName, RequestId},
     merge::Fact,
     message::Message,
     position::{Epoch, Position},
@@ -71,6 +73,11 @@ fn open_blocking(options: &Options) -> Result<SqliteStore, OpenError> {
 impl Store for SqliteStore {
     async fn accept(&self, draft: Draft) -> Result<Accepted, StoreError> {
         self.writer.write(move |tx| rows::accept(tx, &draft)).await
+    }
+
+    async fn claimed(&self, caller: &CallerName, request_id: &RequestId) -> Result<Option<Claimed>, StoreError> {
+        let (caller, request_id) = (caller.clone(), request_id.clone());
+        self.readers.read(move |db| rows::claimed(db, &caller, &request_id)).await
     }
 
     async fn settle(&self, id: MessageId, settlement: Settlement) -> Result<Message, StoreError> {

@@ -3,35 +3,30 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    super::{Accepted, Claim, Draft, Recorded, Settlement, StoreError},
+    super::{Accepted, Claim, Claimed, Draft, Recorded, Settlement, StoreError},
     log,
     writer::Writing,
 };
 use crate::domain::{
     event::Update,
-    ids::{MessageId, NumberName},
+    ids::{CallerName, MessageId, NumberName, RequestId},
     merge::{Fact, Merged, Observed},
     message::{ForeignIds, Message},
     status::{Origin, Status},
 };
 
+/// So many facts wait for their message at most. Those of messages that were sent past the gateway wait in vain.
+const MOST_EARLY: i64 = 100_000;
+
 /// Records a new pending message and its first log entry, or finds what the `request_id` stands for.
 pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft) -> Result<Accepted, StoreError> {
     let origins = &draft.origins;
-    if let Some(request_id) = &origins.request_id {
-        let claimed = writing
-            .db
-            .prepare_cached("SELECT fingerprint, record FROM messages WHERE caller = ?1 AND request_id = ?2")?
-            .query_row((origins.caller.as_str(), request_id.as_str()), |row| {
-                Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, String>(1)?))
-            })
-            .optional()?;
-        if let Some((fingerprint, record)) = claimed {
-            let message: Message = serde_json::from_str(&record)?;
-            let same = fingerprint == draft.fingerprint;
-            let id = message.origins.message_id;
-            return Ok(if same { Accepted::Before(message) } else { Accepted::Reused(id) });
-        }
+    if let Some(request_id) = &origins.request_id
+        && let Some(claimed) = claimed(writing.db, &origins.caller, request_id)?
+    {
+        let same = claimed.fingerprint == draft.fingerprint;
+        let id = claimed.message.origins.message_id;
+        return Ok(if same { Accepted::Before(claimed.message) } else { Accepted::Reused(id) });
     }
     let message = Message::accepted(origins.clone());
     writing
@@ -57,6 +52,22 @@ pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft) -> Result<Accepte
     };
     log::append(writing, Update::of(&message, &pending, false))?;
     Ok(Accepted::New(message))
+}
+
+/// What a caller's `request_id` stands for.
+pub(super) fn claimed(
+    db: &Connection,
+    caller: &CallerName,
+    request_id: &RequestId,
+) -> Result<Option<Claimed>, StoreError> {
+    let found = db
+        .prepare_cached("SELECT fingerprint, record FROM messages WHERE caller = ?1 AND request_id = ?2")?
+        .query_row((caller.as_str(), request_id.as_str()), |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+        .optional()?;
+    let claimed = found.map(|(fingerprint, record)| {
+        Ok::<_, StoreError>(Claimed { fingerprint, message: serde_json::from_str(&record)? })
+    });
+    claimed.transpose()
 }
 
 /// Folds the outcome of an attempt into its message and joins the facts that waited for the ids it brought.
@@ -188,6 +199,12 @@ fn keep_early(db: &Connection, number: &NumberName, fact: &Fact) -> Result<Recor
             serde_json::to_string(fact)?,
         ])?;
     if kept > 0 {
+        // Rows are numbered in the order they came, so that the oldest go first.
+        let oldest = db.last_insert_rowid() - MOST_EARLY;
+        let dropped = db.prepare_cached("DELETE FROM orphans WHERE seq <= ?1")?.execute([oldest])?;
+        if dropped > 0 {
+            tracing::warn!(dropped, "more early facts are waiting than are kept; the oldest were dropped");
+        }
         return Ok(Recorded::Early);
     }
     // As in a message, the earliest time counts.

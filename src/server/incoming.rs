@@ -1,0 +1,130 @@
+//! Connections of callers: bounded in number, and none that never says anything.
+//!
+//! The HTTP/2 server takes whatever it is given and asks nothing of a peer before the peer has introduced itself. So
+//! that is waited for here, for a while.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{Stream, stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{sleep, timeout},
+};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// How long a peer may take to introduce itself.
+const INTRODUCTION: Duration = Duration::from_secs(10);
+
+/// Bytes with which every HTTP/2 client begins.
+const PREFACE: usize = 24;
+
+/// How long to wait after the system would not accept, for want of file descriptors for example.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection that holds its place as long as it is open.
+pub(super) struct Held {
+    socket: TcpStream,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The connections, each once it has introduced itself. Accepting ends when the stream is dropped.
+pub(super) fn connections(listener: TcpListener, most: usize) -> impl Stream<Item = io::Result<Held>> {
+    let (ready, connections) = mpsc::channel(64);
+    tokio::spawn(accept(listener, Arc::new(Semaphore::new(most)), ready));
+    stream::unfold(connections, |mut connections| async move {
+        let held = connections.recv().await?;
+        Some((Ok(held), connections))
+    })
+}
+
+async fn accept(listener: TcpListener, places: Arc<Semaphore>, ready: mpsc::Sender<Held>) {
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            next = next => next,
+            () = ready.closed() => return,
+        };
+        let (socket, place) = match (accepted, place) {
+            (Ok((socket, _)), Ok(place)) => (socket, place),
+            (Err(error), _) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+            (_, Err(_)) => return,
+        };
+        let ready = ready.clone();
+        tokio::spawn(async move {
+            if let Ok(Ok(())) = timeout(INTRODUCTION, introduction(&socket)).await {
+                // The other end is gone only when the port is closing.
+                let _ = ready.send(Held { socket, _place: place }).await;
+            }
+        });
+    }
+}
+
+/// Waits for the first bytes and leaves them where they are.
+async fn introduction(socket: &TcpStream) -> io::Result<()> {
+    // Nagle's algorithm would hold back each answer for tens of milliseconds.
+    socket.set_nodelay(true)?;
+    let mut preface = [0; PREFACE];
+    loop {
+        match socket.peek(&mut preface).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            PREFACE => return Ok(()),
+            // Bytes that are there already would be told of again and again.
+            _ => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+impl Connected for Held {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.socket.connect_info()
+    }
+}
+
+impl AsyncRead for Held {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
