@@ -11,7 +11,7 @@ use super::{
     status::{not_implemented, of_follow, of_look, of_not_granted, of_send, of_store},
 };
 use crate::{
-    domain::{ids::NumberName, principal::Principal, sources::Sources},
+    domain::{Invalid, ids::NumberName, principal::Principal, sources::Sources},
     fanout::{Fanout, Follow},
     identity::{CredentialError, Identity, NotGranted, Visibility},
     keys::KeyRing,
@@ -101,8 +101,8 @@ impl MessagingService for MessagingApi {
                 return wrong.finish(None);
             }
             Some(Key::MessageId(text)) => {
-                let ids = convert::message_ids(&mut wrong, "message_id", &[text], 1..=1);
-                let id = wrong.finish(ids.first().copied())?;
+                let id = text.parse().map_err(|error: Invalid| wrong.add("message_id", error.0)).ok();
+                let id = wrong.finish(id)?;
                 self.messaging.by_id(&sight, id).await
             }
             Some(Key::Upstream(key)) => {

@@ -31,7 +31,7 @@ pub struct ConnectArgs {
     /// File that holds the caller token; used instead of --token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// How long the whole command may wait for the gateway, retries included
+    /// How long to wait for an answer, retries included; a watch goes on after it
     #[arg(long, default_value = "30s", value_name = "SPAN", value_parser = times::span)]
     pub timeout: Duration,
     /// Print one JSON object per line, with the field names of the protobuf contract

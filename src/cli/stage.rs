@@ -60,7 +60,9 @@ impl Stage {
         let local = |what: &str, error: &dyn std::fmt::Display| CliError::Local(format!("{what}: {error}"));
         let sources = Sources::system();
         let options = sandbox::Options { listen: places.upstream, ..sandbox::Options::default() };
-        let double = sandbox::open(options).await.map_err(|error| local("cannot start the double", &error))?;
+        let double = sandbox::open(options).await.map_err(|error| {
+            local(&format!("cannot listen on {} (--port 0 takes free ports)", places.upstream), &error)
+        })?;
         let directory = tempfile::Builder::new().prefix("pilotgate-").tempdir();
         let directory = directory.map_err(|error| local("cannot make a temporary directory", &error))?;
         let token = CallerToken::generate(&sources);

@@ -118,8 +118,9 @@ fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError>
     let base_url = settings::base_url(&settings.upstream.base_url, &mut wrong);
     settings::check_bounds(&settings, &mut wrong);
     let exposed = file.map(PathBuf::from).filter(|file| secrets::is_exposed(file));
+    let declared = settings.numbers.iter().map(|number| number.name.clone()).collect();
     let numbers = registry::numbers(settings.numbers, exposed.as_deref(), &mut wrong);
-    let callers = registry::callers(settings.callers, &numbers, &mut wrong);
+    let callers = registry::callers(settings.callers, &declared, &mut wrong);
     let (Some(base_url), []) = (base_url, wrong.as_slice()) else {
         return Err(ConfigError(wrong));
     };

@@ -11,7 +11,7 @@ use super::settings::{CallerSettings, GrantSettings, NumberSettings};
 use crate::{
     domain::{
         ids::{CallerName, NumberName},
-        principal::{Grant, NumberScope},
+        principal::{Grant, NumberScope, Permission},
         recipient::PhoneNumber,
         secret::{NumberKey, TokenHash, WebhookSecret},
     },
@@ -88,8 +88,13 @@ fn number(settings: NumberSettings, exposed: Option<&Path>) -> Result<Number, Ve
     }
 }
 
-/// The callers that are well formed; everything wrong with the others is noted.
-pub(super) fn callers(settings: Vec<CallerSettings>, numbers: &[Number], wrong: &mut Vec<String>) -> Vec<Caller> {
+/// The callers that are well formed; everything wrong with the others is noted. `declared` holds the names of all numbers,
+/// whatever else is wrong with them.
+pub(super) fn callers(
+    settings: Vec<CallerSettings>,
+    declared: &HashSet<String>,
+    wrong: &mut Vec<String>,
+) -> Vec<Caller> {
     let mut names = HashSet::new();
     let mut hashes = HashSet::new();
     let mut callers = Vec::new();
@@ -108,7 +113,7 @@ pub(super) fn callers(settings: Vec<CallerSettings>, numbers: &[Number], wrong: 
         });
         let tokens = tokens.collect();
         let grants = settings.grants.into_iter();
-        let grants = grants.filter_map(|settings| grant(settings, numbers).map_err(|error| note(&error)).ok());
+        let grants = grants.filter_map(|settings| grant(settings, declared).map_err(|error| note(&error)).ok());
         let grants = grants.collect();
         match CallerName::from_text(&settings.name) {
             Ok(name) => callers.push(Caller { name, tokens, grants }),
@@ -118,15 +123,20 @@ pub(super) fn callers(settings: Vec<CallerSettings>, numbers: &[Number], wrong: 
     callers
 }
 
-fn grant(settings: GrantSettings, numbers: &[Number]) -> Result<Grant, String> {
+fn grant(settings: GrantSettings, declared: &HashSet<String>) -> Result<Grant, String> {
     let permissions = settings.permissions;
     if permissions.is_empty() {
         return Err("grants: permissions must not be empty".to_owned());
     }
+    if permissions.contains(&Permission::Inbox) {
+        return Err("grants: inbox is not served by this version".to_owned());
+    }
     if settings.number == "*" {
         return Ok(Grant { numbers: NumberScope::All, permissions });
     }
-    let known = numbers.iter().find(|number| number.name.as_str() == settings.number);
-    let known = known.ok_or_else(|| format!("grants: there is no number {:?}", settings.number))?;
-    Ok(Grant { numbers: NumberScope::One(known.name.clone()), permissions })
+    if !declared.contains(&settings.number) {
+        return Err(format!("grants: there is no number {:?}", settings.number));
+    }
+    let name = NumberName::from_text(&settings.number).map_err(|error| format!("grants: number: {error}"))?;
+    Ok(Grant { numbers: NumberScope::One(name), permissions })
 }

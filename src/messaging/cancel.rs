@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Messaging, look::is_seen};
+use super::Messaging;
 use crate::{
     domain::{
         ids::{MessageId, NumberName, UpstreamId},
@@ -74,14 +74,13 @@ impl Messaging {
         ids: &[MessageId],
     ) -> Result<Vec<CancelResult>, StoreError> {
         let stop = Instant::now() + READ_BACKS;
-        let sight = identity.visibility(principal);
         let found = self.store.messages(ids.to_vec()).await?;
         let mut known: HashMap<MessageId, CancelResult> = HashMap::new();
         let mut to_ask: HashMap<NumberName, Vec<Message>> = HashMap::new();
         for message in found {
             let number = message.origins.number.clone();
             let may = identity.authorize::<Cancel>(principal, Some(number.clone())).is_ok();
-            if !may || !is_seen(&sight, &message) {
+            if !may || message.origins.caller != principal.caller {
                 continue;
             }
             let id = message.origins.message_id;

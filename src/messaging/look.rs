@@ -76,6 +76,6 @@ impl Messaging {
     }
 }
 
-pub(super) fn is_seen(sight: &Visibility, message: &Message) -> bool {
+fn is_seen(sight: &Visibility, message: &Message) -> bool {
     sight.sees(&message.origins.caller, &message.origins.number)
 }

@@ -146,17 +146,21 @@ impl Gateway {
         grpc::not_serving(&self.health).await;
         self.draining.cancel();
         self.messaging.finish().await;
+        // The gRPC port ends by itself now. The HTTP port goes on until then: webhooks and probes still come.
+        let grpc_ended = timeout(FAREWELL, self.port_ended()).await.is_ok();
         self.closing.cancel();
-        let ended = async {
-            while let Some(ended) = self.ports.join_next().await {
-                if let Ok(Err(error)) = ended {
-                    tracing::warn!(%error, "a port did not end well");
-                }
-            }
-        };
-        if timeout(FAREWELL, ended).await.is_err() {
+        let http_ended = grpc_ended && timeout(FAREWELL, self.port_ended()).await.is_ok();
+        if !http_ended {
             tracing::info!("some connections did not answer the farewell; closing them");
             self.ports.abort_all();
+        }
+        tracing::info!("ended in order");
+    }
+
+    /// Waits until one more port has ended.
+    async fn port_ended(&mut self) {
+        if let Some(Ok(Err(error))) = self.ports.join_next().await {
+            tracing::warn!(%error, "a port did not end well");
         }
     }
 }

@@ -28,7 +28,7 @@ async fn a_wrong_configuration_is_refused_with_everything_that_is_wrong() {
     );
     for problem in [
         "upstream.base_url: must be https",
-        "streams.page: must not be 0",
+        "streams.page: must be 1 to 100000",
         "number \"Shop\": name: must be 1 to 63 characters",
         "number \"Shop\": key: the environment has no variable PILOTGATE_TEST_UNSET",
         "caller \"orders\": token_hashes: must be a SHA-256",

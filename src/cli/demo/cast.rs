@@ -51,7 +51,7 @@ impl Role {
             Self::Template => "order_update with name and order filled in",
             Self::Buttons => "a text with a reply and a link",
             Self::Document => "a PDF with a caption",
-            Self::Scheduled => "a text for in an hour, which we cancel",
+            Self::Scheduled => "a text scheduled for an hour from now, then canceled",
             Self::Failing => "a text to somebody who is not on WhatsApp",
         }
     }

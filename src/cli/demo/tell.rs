@@ -53,10 +53,12 @@ impl<'a> Teller<'a> {
     }
 
     pub(super) fn repeated(&mut self, replayed: bool) -> Result<(), CliError> {
-        let verdict = if replayed { "replayed: nothing was sent twice" } else { "sent twice!" };
+        let verdict = if replayed { "nothing was sent twice" } else { "sent twice!" };
         let again = format!("{:<LABEL$}", "");
-        self.out
-            .line(&format!("  {again}  {}", human::faint(&format!("the template again, same request_id: {verdict}"))))
+        self.out.line(&format!(
+            "  {again}  {}",
+            human::faint(&format!("the template again with its request_id: {verdict}"))
+        ))
     }
 
     pub(super) fn curtain(&mut self) -> Result<(), CliError> {
@@ -82,7 +84,7 @@ impl<'a> Teller<'a> {
 
     pub(super) fn summary(&mut self, scenes: &[Scene], replayed: bool) -> Result<(), CliError> {
         self.out.line("")?;
-        self.out.line(&human::strong("Summary"))?;
+        self.out.line(&human::strong("Summary, with the time from each status to the next"))?;
         self.out.line("")?;
         let width = scenes.iter().map(trail_width).max().unwrap_or_default();
         for scene in scenes {

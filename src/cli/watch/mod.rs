@@ -31,7 +31,6 @@ EXAMPLES:
     pilotgate watch --status failed --from earliest --json
     pilotgate watch --message 01936d5e-7c1a-7c3e-9d11-3f0c2a5b8e77 --until-final
     pilotgate watch --cursor-file shop.cursor --json >> updates.jsonl
-    pilotgate watch --subscription billing
 
 A lost connection is made anew and goes on behind the last update, so that none is missed or printed twice. The
 cursor file is written after the update has been printed: after a crash in between, that update comes once more.
@@ -61,7 +60,7 @@ pub struct Args {
     /// creation of the oldest one; with --subscription where it left off
     #[arg(long, value_name = "START", value_parser = start::origin)]
     from: Option<start::Origin>,
-    /// Durable subscription that remembers the place in the gateway
+    /// Durable subscription that remembers the place in the gateway (not served yet)
     #[arg(long, value_name = "NAME", conflicts_with = "cursor_file")]
     subscription: Option<String>,
     /// File that remembers the place on this machine; if it holds a cursor, that wins over --from
