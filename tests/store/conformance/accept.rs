@@ -5,11 +5,12 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use pilotgate::{
     domain::{
+        ids::{CallerName, RequestId},
         message::Message,
         position::Position,
         status::Status::{Failed, Pending, Queued},
     },
-    store::{Accepted, Claim, Draft, Settlement, Store},
+    store::{Accepted, Claim, Claimed, Draft, Settlement, Store},
 };
 
 use crate::fixtures::{accepted_at, claim, draft, failed, id, ids, log, send, settled, trail};
@@ -67,6 +68,20 @@ pub async fn a_released_request_id_stands_for_whatever_comes_next(store: Arc<dyn
     let repeated = Draft { fingerprint: [2; 32], ..claim(3, "orders", "r1") };
     assert_eq!(store.accept(repeated).await, Ok(Accepted::Before(expected)));
     assert_eq!(store.accept(claim(4, "orders", "r1")).await, Ok(Accepted::Reused(id(2))));
+}
+
+pub async fn a_request_id_tells_what_it_stands_for(store: Arc<dyn Store>) {
+    let (orders, billing) = (CallerName::from_text("orders").unwrap(), CallerName::from_text("billing").unwrap());
+    let r1 = RequestId::from_text("r1").unwrap();
+    assert_eq!(store.claimed(&orders, &r1).await, Ok(None));
+    let draft = claim(1, "orders", "r1");
+    store.accept(draft.clone()).await.unwrap();
+    let expected = Claimed { fingerprint: draft.fingerprint, message: Message::accepted(draft.origins) };
+    assert_eq!(store.claimed(&orders, &r1).await, Ok(Some(expected)));
+    assert_eq!(store.claimed(&billing, &r1).await, Ok(None));
+    let released = Settlement { claim: Claim::Released, ..settled(failed("NOT_SENT", 1)) };
+    store.settle(id(1), released).await.unwrap();
+    assert_eq!(store.claimed(&orders, &r1).await, Ok(None));
 }
 
 pub async fn of_concurrent_requests_under_one_id_one_is_new(store: Arc<dyn Store>) {

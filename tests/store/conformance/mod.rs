@@ -42,6 +42,7 @@ macro_rules! conformance {
             accept::a_request_id_counts_within_its_caller,
             accept::without_request_id_every_request_is_new,
             accept::a_released_request_id_stands_for_whatever_comes_next,
+            accept::a_request_id_tells_what_it_stands_for,
             accept::of_concurrent_requests_under_one_id_one_is_new,
             settle::an_attempt_is_counted_named_and_told,
             settle::a_further_attempt_keeps_what_the_first_brought,
