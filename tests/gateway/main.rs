@@ -1,12 +1,14 @@
 //! The gateway between a real gRPC client and the double.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bounds;
 mod cancel;
 mod fanout;
 mod get;
 mod identity;
 mod send;
 mod status;
+mod stream_ends;
 mod streams;
 mod support;
 mod wire;

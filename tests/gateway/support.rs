@@ -28,10 +28,14 @@ pub const OTHER_TOKEN: &str = "pgt_billing-token-for-tests";
 pub const AUDITOR_TOKEN: &str = "pgt_auditor-token-for-tests";
 /// The last segment of the number's webhook path.
 pub const PATH_TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// The last segment of the webhook path of [`second_number`].
+pub const SECOND_PATH_TOKEN: &str = "fedcba9876543210fedcba9876543210";
 /// The number's name.
 pub const NUMBER: &str = "wn_sandbox";
 /// A recipient to whom everything is delivered and who reads it.
 pub const READER: &str = "+5511987650101";
+/// A recipient whose messages stay QUEUED.
+pub const STUCK: &str = "+5511987650006";
 
 pub type Client = MessagingServiceClient<InterceptedService<Channel, Bearer>>;
 
@@ -183,15 +187,91 @@ pub type Frames = Streaming<v1::StreamStatusUpdatesResponse>;
 /// The next update and the cursor behind it, past heartbeats; fails rather than wait for ever.
 pub async fn next_update(frames: &mut Frames) -> (v1::StatusUpdate, String) {
     use v1::stream_status_updates_response::Frame;
-    loop {
-        let next = tokio::time::timeout(Duration::from_secs(20), frames.message()).await;
-        let response = next.expect("no frame for 20 s").unwrap().expect("the stream ended");
-        match response.frame.unwrap() {
-            Frame::Update(update) => return (update, response.cursor),
-            Frame::Heartbeat(_) => {}
-            other => panic!("unexpected frame {other:?}"),
+    let update = async {
+        loop {
+            let response = frames.message().await.unwrap().expect("the stream ended");
+            match response.frame.unwrap() {
+                Frame::Update(update) => return (update, response.cursor),
+                Frame::Heartbeat(_) => {}
+                other => panic!("unexpected frame {other:?}"),
+            }
         }
+    };
+    tokio::time::timeout(Duration::from_secs(20), update).await.expect("no update for 20 s")
+}
+
+/// The next frame of any kind, with its cursor; fails rather than wait for ever.
+pub async fn next_frame(frames: &mut Frames) -> (v1::stream_status_updates_response::Frame, String) {
+    let next = tokio::time::timeout(Duration::from_secs(20), frames.message()).await.expect("no frame for 20 s");
+    let response = next.unwrap().expect("the stream ended");
+    (response.frame.unwrap(), response.cursor)
+}
+
+/// The heartbeat that every stream begins with, and its cursor.
+pub async fn started(frames: &mut Frames) -> (v1::Heartbeat, String) {
+    match next_frame(frames).await {
+        (v1::stream_status_updates_response::Frame::Heartbeat(heartbeat), cursor) => {
+            assert_eq!(heartbeat.idle_reason(), v1::IdleReason::Started);
+            (heartbeat, cursor)
+        }
+        (other, _) => panic!("began with {other:?}"),
     }
+}
+
+/// The next `count` updates, whole.
+pub async fn next_updates(frames: &mut Frames, count: usize) -> Vec<v1::StatusUpdate> {
+    let mut updates = Vec::with_capacity(count);
+    for _ in 0..count {
+        updates.push(next_update(frames).await.0);
+    }
+    updates
+}
+
+/// Opens a stream.
+pub async fn follow(client: &mut Client, request: v1::StreamStatusUpdatesRequest) -> Frames {
+    client.stream_status_updates(request).await.unwrap().into_inner()
+}
+
+/// How many entries the whole log has for this caller, those that it does not see included.
+pub async fn log_length(client: &mut Client) -> i64 {
+    let mut frames = follow(client, from_earliest()).await;
+    started(&mut frames).await.0.backlog
+}
+
+/// Sends and tells our id.
+pub async fn send(client: &mut Client, request: v1::SendMessageRequest) -> String {
+    client.send_message(request).await.unwrap().into_inner().message.unwrap().message_id
+}
+
+/// A time so many seconds from now.
+pub fn in_seconds(seconds: i64) -> Option<prost_types::Timestamp> {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    Some(prost_types::Timestamp { seconds: i64::try_from(now).unwrap() + seconds, nanos: 0 })
+}
+
+/// A second number of the double, registered at the gateway under the name `wn_second`; its webhooks come in unsigned at
+/// [`SECOND_PATH_TOKEN`].
+pub fn second_number(world: &World) -> NumberSettings {
+    let number = &world.double.account().numbers[1];
+    let inline = |text: &str| SecretRef::Inline(SecretString::from(text));
+    NumberSettings {
+        name: "wn_second".to_owned(),
+        upstream_id: None,
+        phone: Some(number.phone.clone()),
+        key: inline(&number.key),
+        webhook_token: Some(inline(SECOND_PATH_TOKEN)),
+        webhook_secrets: Vec::new(),
+    }
+}
+
+/// A double with two numbers; [`second_number`] registers the second.
+pub fn two_numbers() -> sandbox::Options {
+    let second = sandbox::NumberSeed {
+        id: "wn_upstream_second".to_owned(),
+        phone: "+5511900000001".to_owned(),
+        ..Default::default()
+    };
+    sandbox::Options { more_numbers: vec![second], ..Default::default() }
 }
 
 /// The statuses of the next `count` updates, by message, in order.
