@@ -87,7 +87,7 @@ reasons! {
     NumberNotGranted = "NUMBER_NOT_GRANTED", PermissionDenied, retryable: false, NotApplicable, acts: "platform team",
         "The caller has no such right on this number, or the number does not exist; which of the two is not told.";
     InvalidRequest = "INVALID_REQUEST", InvalidArgument, retryable: false, Safe, acts: "caller",
-        "Fields are missing or wrong; `BadRequest` lists all of them. Nothing was stored.";
+        "Fields are missing or wrong; `BadRequest` lists them, at most 20. Nothing was stored.";
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, retryable: false, Pointless, acts: "caller",
         "The `request_id` stands for another request of this caller.";
     RequestInProgress = "REQUEST_IN_PROGRESS", Aborted, retryable: true, Safe, acts: "nobody",
