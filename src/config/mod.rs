@@ -147,7 +147,6 @@ fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError>
             directory: settings.store.directory,
             write_queue: settings.store.write_queue,
             commit_batch: settings.store.commit_batch,
-            commit_delay: settings.store.commit_delay.0,
             readers: settings.store.readers,
             recent: settings.store.recent,
         },

@@ -70,7 +70,6 @@ sections! {
         directory: PathBuf,
         write_queue: usize,
         commit_batch: usize,
-        commit_delay: Span,
         readers: usize,
         recent: usize,
     }
@@ -220,7 +219,6 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
         ("grpc.keepalive_timeout", settings.grpc.keepalive_timeout, Duration::from_secs(1), day),
         ("upstream.timeout", settings.upstream.timeout, Duration::from_millis(1), day),
         ("upstream.connect_timeout", settings.upstream.connect_timeout, Duration::from_millis(1), day),
-        ("store.commit_delay", settings.store.commit_delay, Duration::ZERO, Duration::from_secs(1)),
         ("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(1), day),
     ];
     for (name, span, least, most) in spans {

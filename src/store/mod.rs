@@ -25,7 +25,7 @@
 
 mod sqlite;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -48,8 +48,6 @@ pub struct Options {
     pub write_queue: usize,
     /// How many writes share one commit at most. At least 1.
     pub commit_batch: usize,
-    /// How long a commit is put off under load, so that more writes share it. A lone write is never put off.
-    pub commit_delay: Duration,
     /// How many reads run at once; further ones wait. At least 1.
     pub readers: usize,
     /// How many of the newest log entries are kept in memory for those who read along.
@@ -59,14 +57,7 @@ pub struct Options {
 impl Options {
     /// The defaults, for this directory.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-            write_queue: 4096,
-            commit_batch: 512,
-            commit_delay: Duration::from_micros(200),
-            readers: 4,
-            recent: 4096,
-        }
+        Self { directory: directory.into(), write_queue: 4096, commit_batch: 512, readers: 4, recent: 4096 }
     }
 }
 

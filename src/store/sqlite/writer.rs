@@ -1,6 +1,6 @@
 //! The one thread that writes. Whatever waits when it comes round shares one commit.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{io, sync::Arc, thread};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -73,10 +73,10 @@ impl Writer {
         directory: Arc<DataDirectory>,
     ) -> io::Result<Self> {
         let (queue, commands) = mpsc::channel(options.write_queue.max(1));
-        let pace = Pace { most: options.commit_batch.max(1), delay: options.commit_delay };
+        let most = options.commit_batch.max(1);
         let (recent, head) = published;
         thread::Builder::new().name("pilotgate-store".to_owned()).spawn(move || {
-            let closing = Thread { db, tail, recent, head }.serve(commands, &pace);
+            let closing = Thread { db, tail, recent, head }.serve(commands, most);
             // The lock goes before the answer, so that whoever waited for the end can open the directory again.
             drop(directory);
             if let Some(done) = closing {
@@ -106,15 +106,6 @@ impl Writer {
     }
 }
 
-/// How writes are gathered into commits.
-struct Pace {
-    most: usize,
-    delay: Duration,
-}
-
-/// A commit that held as many writes as this was made under load.
-const LOAD: usize = 4;
-
 struct Thread {
     db: Connection,
     tail: Tail,
@@ -124,16 +115,10 @@ struct Thread {
 
 impl Thread {
     /// Serves until closed; returns whom to tell.
-    fn serve(mut self, mut commands: mpsc::Receiver<Command>, pace: &Pace) -> Option<oneshot::Sender<()>> {
+    fn serve(mut self, mut commands: mpsc::Receiver<Command>, most: usize) -> Option<oneshot::Sender<()>> {
         let mut closing = None;
-        let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(pace.most);
-        let mut under_load = false;
+        let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(most);
         while let Some(command) = commands.blocking_recv() {
-            // Whoever was answered by the last commit is likely to write again soon, and a commit costs the same for many
-            // writes as for few.
-            if under_load {
-                thread::sleep(pace.delay);
-            }
             let mut next = Some(command);
             while let Some(command) = next {
                 match command {
@@ -143,9 +128,8 @@ impl Thread {
                         closing = Some(done);
                     }
                 }
-                next = if batch.len() < pace.most { commands.try_recv().ok() } else { None };
+                next = if batch.len() < most { commands.try_recv().ok() } else { None };
             }
-            under_load = batch.len() >= LOAD && !pace.delay.is_zero();
             self.commit(&mut batch);
         }
         closing
