@@ -38,11 +38,17 @@ impl SecretRef {
                     ));
                 }
             },
-            Self::Env(name) => env::var(&name).map_err(|_| format!("the environment has no variable {name}"))?,
+            // A secret may stand where its name or path should, so only what is clearly one is repeated.
+            Self::Env(name) => env::var(&name).map_err(|_| {
+                let is_name =
+                    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+                format!("the environment has no variable {}", if is_name { &name } else { "of the name under env" })
+            })?,
             Self::File(path) => {
-                let io = |error: std::io::Error| format!("cannot read {path}: {error}");
+                let shown = if path.contains(['/', '.']) { &path } else { "the file under file" };
+                let io = |error: std::io::Error| format!("cannot read {shown}: {error}");
                 if fs::metadata(&path).map_err(io)?.len() > MAX_FILE {
-                    return Err(format!("{path} is too long for a secret"));
+                    return Err(format!("{shown} is too long for a secret"));
                 }
                 fs::read_to_string(&path).map_err(io)?
             }

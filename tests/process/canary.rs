@@ -135,6 +135,8 @@ async fn misplaced_secrets_are_not_repeated_by_the_refusal() {
         number(&format!("key = {{ fil = \"{KEY}\" }}")),
         number(&format!("key = {{ file = [\"{KEY}\"] }}")),
         number(&format!("key = {{ file = \"x\", env = \"{KEY}\" }}")),
+        number(&format!("key = {{ file = \"{KEY}\" }}")),
+        number(&format!("key = {{ env = \"{KEY}\" }}")),
         number(&format!("key = \"{KEY} with blanks\"")),
         number(&format!("kye = \"{KEY}\"")),
         number(&format!("key = \"{KEY}\"\nwebhook_token = \"{KEY}!\"")),
