@@ -1,13 +1,8 @@
 //! `pilotgate watch`: what it prints, where it resumes, how it ends.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::Command,
-};
+use serde_json::{Value, json};
 
-use serde_json::Value;
-
-use crate::support::{READS, Sandbox};
+use crate::support::{FAILS, READS, STUCK, Sandbox, keys};
 
 fn send(sandbox: &Sandbox, request_id: &str) {
     let send = ["send", "--number", "wn_sandbox", "--to", READS, "--text", "x", "--request-id", request_id];
@@ -46,21 +41,18 @@ fn a_cursor_file_resumes_with_exactly_the_rest() {
 fn a_reader_that_goes_away_and_an_interrupt_end_quietly() {
     let sandbox = Sandbox::start(&[]);
     send(&sandbox, "r-1");
-    let mut watch = sandbox.spawn(&["watch", "--from", "earliest"]);
-    let mut lines = BufReader::new(watch.stdout.take().unwrap());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    assert!(line.contains("PENDING"), "{line}");
-    drop(lines);
+    let mut watch = sandbox.start_client(&["watch", "--from", "earliest"]);
+    assert!(watch.line().contains("PENDING"));
+    watch.stop_reading();
     // The next update meets a closed pipe.
     send(&sandbox, "r-2");
-    let ended = watch.wait_with_output().unwrap();
-    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr).unwrap()), (Some(0), String::new()));
+    let ended = watch.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
 
-    let mut watch = sandbox.spawn(&["watch", "--from", "earliest"]);
-    BufReader::new(watch.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert!(Command::new("kill").arg("-INT").arg(watch.id().to_string()).status().unwrap().success());
-    assert_eq!(watch.wait().unwrap().code(), Some(130));
+    let mut watch = sandbox.start_client(&["watch", "--from", "earliest"]);
+    assert!(watch.line().contains("PENDING"));
+    watch.signal("INT");
+    assert_eq!(watch.end().code, 130);
 }
 
 #[test]
@@ -78,4 +70,41 @@ fn filters_and_places_are_passed_on() {
     let other = sandbox.run(&["watch", "--from", cursor, "--json"]);
     assert_eq!(other.code, 1);
     assert!(other.stderr.contains("CURSOR_INVALID"), "{}", other.stderr);
+}
+
+#[test]
+fn a_watch_of_messages_ends_when_all_of_them_have_ended() {
+    let sandbox = Sandbox::start(&[]);
+    let send = |to: &str| {
+        let sent = sandbox.run(&["send", "--number", "wn_sandbox", "--to", to, "--text", "x", "--json"]);
+        let sent: Value = serde_json::from_str(&sent.stdout).unwrap();
+        sent["message"]["message_id"].as_str().unwrap().to_owned()
+    };
+    let (read, failed) = (send(READS), send(FAILS));
+    let watched = sandbox.run(&["watch", "--message", &read, "--until-final", "--json"]);
+    assert_eq!((watched.code, watched.stderr.as_str()), (0, ""));
+    let lines: Vec<Value> = watched.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let statuses: Vec<_> = lines.iter().map(|line| line["update"]["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["PENDING", "QUEUED", "SENT", "DELIVERED", "READ"]);
+    for line in &lines {
+        assert_eq!(keys(line), ["cursor", "update"]);
+        assert_eq!(
+            keys(&line["update"]).join(" "),
+            "caller correction correlation_id current_status external_id fact_time failure labels message_id metadata \
+             number observe_time origin raw_status recipient request_id status upstream_id"
+        );
+        assert_eq!(line["update"]["message_id"], json!(read));
+    }
+    let both = ["watch", "--message", &read, "--message", &failed, "--until-final", "--json"];
+    let watched = sandbox.run(&both);
+    assert_eq!((watched.code, watched.stdout.lines().count()), (3, 8), "{}", watched.stderr);
+
+    // Nothing comes after QUEUED, so only the interrupt ends it.
+    let send = ["send", "--number", "wn_sandbox", "--to", STUCK, "--text", "x", "--request-id", "r-1", "--watch"];
+    let mut watch = sandbox.start_client(&send);
+    assert!(watch.line().contains("PENDING"));
+    assert!(watch.line().contains("QUEUED"));
+    watch.signal("INT");
+    let ended = watch.end();
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (130, "", ""));
 }

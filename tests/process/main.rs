@@ -5,3 +5,4 @@ mod canary;
 mod crash;
 mod serve;
 mod support;
+mod watch;

@@ -2,10 +2,12 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +27,10 @@ pub const TOKEN: &str = "pgt_CallerTokenCanary0123456789";
 pub const PATH_TOKEN: &str = "PathTokenCanary0123456789";
 pub const NUMBER: &str = "shop";
 pub const READER: &str = "+5511987650101";
+/// Whose messages stay QUEUED.
+pub const STUCK: &str = "+5511987650006";
+/// Whose messages Pilot Status accepts at once and answers late.
+pub const SLOW: &str = "+5511987650016";
 
 pub type Client = MessagingServiceClient<InterceptedService<Channel, Bearer>>;
 
@@ -120,11 +126,16 @@ impl Place {
 
     /// A client of the gateway, once it answers.
     pub async fn client(&self) -> Client {
+        self.client_as(Bearer(TOKEN)).await
+    }
+
+    /// The same, with another credential.
+    pub async fn client_as(&self, bearer: Bearer) -> Client {
         let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             match endpoint.connect().await {
-                Ok(channel) => return MessagingServiceClient::with_interceptor(channel, Bearer(TOKEN)),
+                Ok(channel) => return MessagingServiceClient::with_interceptor(channel, bearer),
                 Err(error) => assert!(Instant::now() < deadline, "no answer within 20 s: {error}\n{}", self.log()),
             }
             // A foreign process is waited for; nothing here announces it.
@@ -152,12 +163,12 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let kill = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status();
-        assert!(kill.unwrap().success());
+        signal(self.process.id(), name);
     }
 
+    /// Waits for its end, and kills it rather than wait for ever.
     pub fn wait(mut self) -> ExitStatus {
-        self.process.wait().unwrap()
+        patiently(self.process.id(), || self.process.wait().unwrap())
     }
 }
 
@@ -171,13 +182,46 @@ impl Drop for Gateway {
 
 /// Runs the program to its end.
 pub fn run(arguments: &[&str]) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_pilotgate")).args(arguments).stdin(Stdio::null()).output().unwrap();
+    run_with(arguments, &[])
+}
+
+/// The same, with variables in its environment.
+pub fn run_with(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_pilotgate"));
+    program.args(arguments).envs(environment.iter().copied());
+    let process = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = patiently(process.id(), || process.wait_with_output()).unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
+/// Waits for a process in whatever way, and kills it rather than wait for ever.
+pub fn patiently<T>(process: u32, wait: impl FnOnce() -> T) -> T {
+    let (ended, end) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if end.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
+            signal(process, "KILL");
+        }
+    });
+    let waited = wait();
+    drop(ended);
+    waited
+}
+
+fn signal(process: u32, name: &str) {
+    let kill = Command::new("kill").arg(format!("-{name}")).arg(process.to_string()).status();
+    assert!(kill.unwrap().success());
+}
+
+/// A free port below those that the system gives to outgoing connections: while the gateway is away, none of them may sit
+/// down on its port.
 fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    loop {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(20_000..32_000)));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 pub fn text(phone: &str, request_id: &str) -> v1::SendMessageRequest {
