@@ -79,7 +79,7 @@ async fn a_store_of_a_newer_version() {
     let place = filled().await;
     place.change("PRAGMA user_version = 3");
     let error = refused(&place).await;
-    assert!(matches!(&error, OpenError::Newer { found: 2, known: 1, path } if *path == place.database()), "{error:?}");
+    assert!(matches!(&error, OpenError::Newer { found: 3, known: 2, path } if *path == place.database()), "{error:?}");
     assert_eq!(
         error.to_string(),
         format!(
@@ -100,7 +100,7 @@ async fn a_store_whose_newer_version_is_not_in_the_file_yet() {
         fs::copy(source.place.path().join(file), place.place.path().join(file)).unwrap();
     }
     let error = refused(&place).await;
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error:?}");
 }
 
 #[tokio::test]
