@@ -6,7 +6,7 @@
 //! Rooms, from the bottom up; each uses only rooms above it in this list:
 //!
 //! - [`domain`] ids, content, statuses and their merge; [`proto`] the generated code
-//! - [`store`] the durable memory; [`upstream`] the Pilot Status wire
+//! - [`store`] the durable memory; [`upstream`] the Pilot Status wire; [`vault`] sealing at rest
 //! - [`identity`] who calls and may do what; [`keys`] the numbers and their keys
 //! - [`messaging`] sending; [`tracking`] webhooks; [`fanout`] following the log
 //! - [`api`] the gRPC door; [`http`] the HTTP door
@@ -29,3 +29,4 @@ pub mod server;
 pub mod store;
 pub mod tracking;
 pub mod upstream;
+pub mod vault;

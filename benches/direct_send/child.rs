@@ -11,7 +11,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use pilotgate::{
     config::{
         self, SecretRef, Settings,
-        settings::{CallerSettings, GrantSettings, NumberSettings},
+        settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings},
     },
     domain::{principal::Permission, secret::TokenHash, sources::Sources},
     proto::v1::{
@@ -119,6 +119,7 @@ fn settings(upstream: &str, directory: &tempfile::TempDir) -> config::Config {
         key: SecretRef::Inline(SecretString::from(KEY)),
         webhook_token: None,
         webhook_secrets: Vec::new(),
+        pace: PaceSettings::default(),
     }];
     settings.callers = vec![CallerSettings {
         name: "bench".to_owned(),

@@ -4,9 +4,11 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
+    bulk::{self, BulkOptions},
     convert::{self, Violations},
     status::{not_implemented, of_follow, of_look, of_not_granted, of_send, of_store},
 };
@@ -15,12 +17,12 @@ use crate::{
     fanout::{Fanout, Follow},
     identity::{CredentialError, Identity, NotGranted, Visibility},
     keys::KeyRing,
-    messaging::Messaging,
+    messaging::{Messaging, Waiting},
     proto::v1::{self, messaging_service_server::MessagingService},
 };
 
 type Frames = Pin<Box<dyn Stream<Item = Result<v1::StreamStatusUpdatesResponse, Status>> + Send>>;
-type BulkResults = stream::Empty<Result<v1::SendMessagesResponse, Status>>;
+type BulkResults = Pin<Box<dyn Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send>>;
 
 /// The callers' service.
 #[derive(Clone)]
@@ -30,18 +32,44 @@ pub struct MessagingApi {
     identity: Arc<Identity>,
     keys: Arc<KeyRing>,
     sources: Sources,
+    bulk: BulkOptions,
+    ending: CancellationToken,
 }
 
 impl MessagingApi {
-    /// Over these use cases.
+    /// Over these use cases. Once `ending`, bulk streams read no further items.
     pub const fn new(
         messaging: Messaging,
         fanout: Fanout,
         identity: Arc<Identity>,
         keys: Arc<KeyRing>,
         sources: Sources,
+        bulk: BulkOptions,
+        ending: CancellationToken,
     ) -> Self {
-        Self { messaging, fanout, identity, keys, sources }
+        Self { messaging, fanout, identity, keys, sources, bulk, ending }
+    }
+
+    /// One send, whether it comes alone or among others.
+    pub(super) async fn send(
+        &self,
+        principal: &Principal,
+        request: v1::SendMessageRequest,
+        deadline: Option<Instant>,
+        waiting: Waiting,
+    ) -> Result<v1::SendMessageResponse, Status> {
+        let right = match request.number.as_str() {
+            "" => Err(NotGranted),
+            word => self.identity.authorize(principal, self.keys.find(word)),
+        };
+        // Without a number there is no right to check; the conversion says so, with everything else that is wrong.
+        if right.is_err() && !request.number.is_empty() {
+            return Err(of_not_granted(NotGranted));
+        }
+        let request = convert::send_request(request, self.sources.now(), deadline, waiting)?;
+        let right = right.map_err(of_not_granted)?;
+        let sent = self.messaging.send(right, request).await.map_err(|error| of_send(&error))?;
+        Ok(v1::SendMessageResponse { message: Some(convert::message(sent.message)), replayed: sent.replayed })
     }
 
     /// A number named by a caller who can see something on it.
@@ -62,29 +90,18 @@ impl MessagingService for MessagingApi {
     ) -> Result<Response<v1::SendMessageResponse>, Status> {
         let principal = principal(&request)?;
         let deadline = deadline(request.metadata());
-        let request = request.into_inner();
-        let right = match request.number.as_str() {
-            "" => Err(NotGranted),
-            word => self.identity.authorize(&principal, self.keys.find(word)),
-        };
-        // Without a number there is no right to check; the conversion says so, with everything else that is wrong.
-        if right.is_err() && !request.number.is_empty() {
-            return Err(of_not_granted(NotGranted));
-        }
-        let request = convert::send_request(request, self.sources.now(), deadline)?;
-        let right = right.map_err(of_not_granted)?;
-        let sent = self.messaging.send(right, request).await.map_err(|error| of_send(&error))?;
-        Ok(Response::new(v1::SendMessageResponse {
-            message: Some(convert::message(sent.message)),
-            replayed: sent.replayed,
-        }))
+        self.send(&principal, request.into_inner(), deadline, Waiting::Brief).await.map(Response::new)
     }
 
     async fn send_messages(
         &self,
-        _: Request<Streaming<v1::SendMessagesRequest>>,
+        request: Request<Streaming<v1::SendMessagesRequest>>,
     ) -> Result<Response<BulkResults>, Status> {
-        Err(not_implemented("SendMessages"))
+        let principal = principal(&request)?;
+        let deadline = deadline(request.metadata());
+        let ending = self.ending.clone();
+        let results = bulk::results(self.clone(), principal, deadline, request.into_inner(), ending, self.bulk);
+        Ok(Response::new(Box::pin(results)))
     }
 
     async fn get_message(
@@ -136,7 +153,8 @@ impl MessagingService for MessagingApi {
     ) -> Result<Response<v1::CancelMessagesResponse>, Status> {
         let principal = principal(&request)?;
         let mut wrong = Violations::default();
-        let ids = convert::message_ids(&mut wrong, "message_ids", &request.into_inner().message_ids, 1..=1000);
+        let ids = request.into_inner().message_ids;
+        let ids = convert::message_ids(&mut wrong, "message_ids", &ids, 1..=usize::MAX);
         let ids = wrong.finish(Some(ids))?;
         let results = self.messaging.cancel(Arc::clone(&self.identity), principal, ids).await;
         Ok(Response::new(convert::cancel_response(results.map_err(|error| of_store(&error))?)))

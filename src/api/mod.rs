@@ -5,12 +5,14 @@
 //! [`authenticate`] before it is called.
 
 pub mod authenticate;
+mod bulk;
 mod convert;
 mod messaging;
 mod reasons;
 mod status;
 
 pub use self::{
+    bulk::BulkOptions,
     messaging::MessagingApi,
     reasons::{CATALOGUE, Reason, SameRequestId},
 };

@@ -99,8 +99,14 @@ reasons! {
         "Pilot Status does not accept the number's key. Nothing was sent. The caller's own credential is fine.";
     UpstreamRateLimited = "UPSTREAM_RATE_LIMITED", ResourceExhausted, retryable: true, Safe, acts: "nobody",
         "Pilot Status asks to slow down. Nothing was sent.";
+    PaceExceeded = "PACE_EXCEEDED", ResourceExhausted, retryable: true, Safe, acts: "nobody",
+        "It would not be the number's turn within the caller's deadline; `RetryInfo` says when it is. Nothing was stored.";
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, retryable: true, Safe, acts: "nobody",
-        "Pilot Status could not be reached. Nothing was sent.";
+        "Pilot Status could not be reached, or has not answered for a while, so that no calls are made until `RetryInfo` \
+         is over. Nothing was sent.";
+    NumberHeld = "NUMBER_HELD", Unavailable, retryable: true, Safe, acts: "platform team",
+        "Pilot Status takes nothing of this number for now: its key is refused or it is blocked (metadata `cause`). It is \
+         tried again once `RetryInfo` is over. Nothing was stored.";
     SendInDoubt = "SEND_IN_DOUBT", Unknown, retryable: true, Safe, acts: "caller",
         "It is not known whether Pilot Status took the message; it is `IN_DOUBT`. Repeating the call with the same \
          `request_id` settles it without sending twice, if `RetryInfo` is given. Never repeat it under another one.";

@@ -79,6 +79,12 @@ pub(super) fn not_implemented(what: &str) -> Status {
     Answer::new(Reason::NotImplemented, format!("{what} is not served by this version")).into_status()
 }
 
+/// For a stream whose reading the gateway's end has stopped.
+pub(super) fn draining() -> Status {
+    let answer = Answer::new(Reason::Draining, "the gateway is shutting down; send again what was not answered");
+    answer.retry_after(DEFAULT_WAIT).into_status()
+}
+
 pub(super) fn of_credential(error: CredentialError) -> Status {
     let answer = match error {
         CredentialError::Missing => {
@@ -114,6 +120,25 @@ pub(super) fn of_send(error: &SendError) -> Status {
         }
         SendError::Overloaded => {
             let answer = Answer::new(Reason::Overloaded, "too many sends are waiting for pilot status");
+            answer.retry_after(DEFAULT_WAIT).into_status()
+        }
+        SendError::HostDown { retry } => {
+            let answer = Answer::new(Reason::UpstreamUnavailable, "pilot status does not answer; nothing was sent");
+            answer.retry_after(*retry).into_status()
+        }
+        SendError::NumberHeld { retry, cause } => {
+            let answer = Answer::new(Reason::NumberHeld, "pilot status takes nothing of this number for now");
+            answer.with("cause", cause).retry_after(*retry).into_status()
+        }
+        SendError::PaceExceeded { wait } => {
+            let entry = Reason::PaceExceeded.entry();
+            let answer = Answer::new(Reason::PaceExceeded, "it would not be this number's turn in time");
+            answer.retry_after(*wait).into_status_as(entry.code, entry.word.to_owned(), |details| {
+                details.add_quota_failure_violation("number", "the number's pace");
+            })
+        }
+        SendError::QueueFull => {
+            let answer = Answer::new(Reason::Overloaded, "the queue holds as much as it may");
             answer.retry_after(DEFAULT_WAIT).into_status()
         }
         SendError::Refused { id, refusal } => of_refusal(refusal, Some(*id)),
@@ -181,7 +206,7 @@ fn of_refusal(refusal: &Refusal, id: Option<MessageId>) -> Status {
     let (reason, code) = match refusal.class {
         RefusalClass::Invalid => (Reason::UpstreamRejected, Code::InvalidArgument),
         RefusalClass::NotFound => (Reason::UpstreamRejected, Code::NotFound),
-        RefusalClass::Payment | RefusalClass::Forbidden | RefusalClass::Conflict => {
+        RefusalClass::Payment | RefusalClass::Forbidden | RefusalClass::Conflict | RefusalClass::Blocked => {
             (Reason::UpstreamRejected, Code::FailedPrecondition)
         }
         RefusalClass::KeyRefused => (Reason::NumberKeyRefused, Code::FailedPrecondition),

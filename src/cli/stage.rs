@@ -13,7 +13,7 @@ use crate::{
     cli::errors::CliError,
     config::{
         self, SecretRef, Settings,
-        settings::{CallerSettings, GrantSettings, NumberSettings},
+        settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings},
     },
     domain::{principal::Permission, secret::CallerToken, sources::Sources},
     sandbox::{self, Sandbox},
@@ -85,6 +85,7 @@ impl Stage {
             key: inline(&number.key),
             webhook_token: Some(inline(&path_token)),
             webhook_secrets: vec![inline(&account.webhook_secret)],
+            pace: PaceSettings::default(),
         }];
         settings.callers = vec![CallerSettings {
             name: "sandbox".to_owned(),

@@ -9,6 +9,7 @@ mod secrets;
 pub mod settings;
 
 use std::{
+    mem,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -20,7 +21,9 @@ use figment::{
 };
 
 pub use self::{secrets::SecretRef, settings::Settings};
-use crate::{fanout, http, identity::Caller, keys::Number, messaging, store, upstream};
+use crate::{
+    api::BulkOptions, fanout, http, identity::Caller, keys::Number, messaging, store, upstream, vault::RootKey,
+};
 
 /// Every setting with its default, as a configuration file.
 pub const DEFAULTS: &str = include_str!("defaults.toml");
@@ -40,6 +43,8 @@ pub struct Config {
     pub store: store::Options,
     /// The use cases around a message.
     pub messaging: messaging::Options,
+    /// What queued bodies are sealed under; `None`: a key that is made and kept in the data directory.
+    pub root_key: Option<RootKey>,
     /// The streams.
     pub streams: fanout::Options,
     /// Longest time from the signal to the end of the process.
@@ -63,6 +68,8 @@ pub struct Grpc {
     pub max_message_bytes: usize,
     /// Calls in flight on one connection.
     pub max_concurrent_streams: u32,
+    /// What a bulk stream may have in flight.
+    pub bulk: BulkOptions,
     /// Connections at once.
     pub max_connections: usize,
     /// After this long without a frame the other side is asked for a sign of life.
@@ -113,23 +120,31 @@ pub fn check_in_memory(settings: Settings) -> Result<Config, ConfigError> {
 }
 
 /// `file` is where secrets that stand in the settings were read from; `None` if from no file.
-fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError> {
+fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError> {
     let mut wrong = Vec::new();
     let base_url = settings::base_url(&settings.upstream.base_url, &mut wrong);
     settings::check_bounds(&settings, &mut wrong);
     let exposed = file.map(PathBuf::from).filter(|file| secrets::is_exposed(file));
     let declared = settings.numbers.iter().map(|number| number.name.clone()).collect();
-    let numbers = registry::numbers(settings.numbers, exposed.as_deref(), &mut wrong);
-    let callers = registry::callers(settings.callers, &declared, &mut wrong);
+    let numbers = registry::numbers(mem::take(&mut settings.numbers), exposed.as_deref(), &mut wrong);
+    let callers = registry::callers(mem::take(&mut settings.callers), &declared, &mut wrong);
+    let root_key = settings.vault.root_key.clone().and_then(|reference| {
+        let key = reference.resolve(exposed.as_deref());
+        let key = key.and_then(|text| RootKey::from_text(&text).map_err(|error| error.to_string()));
+        key.map_err(|error| wrong.push(format!("vault.root_key: {error}"))).ok()
+    });
     let (Some(base_url), []) = (base_url, wrong.as_slice()) else {
         return Err(ConfigError(wrong));
     };
     Ok(Config {
+        messaging: settings::messaging(&settings),
+        root_key,
         grpc: Grpc {
             listen: settings.grpc.listen,
             reflection: settings.grpc.reflection,
             max_message_bytes: settings.grpc.max_message_bytes,
             max_concurrent_streams: settings.grpc.max_concurrent_streams,
+            bulk: BulkOptions { items: settings.grpc.bulk_items, bytes: settings.grpc.bulk_bytes },
             max_connections: settings.grpc.max_connections,
             keepalive_interval: settings.grpc.keepalive_interval.0,
             keepalive_timeout: settings.grpc.keepalive_timeout.0,
@@ -149,11 +164,7 @@ fn check(settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError>
             commit_batch: settings.store.commit_batch,
             readers: settings.store.readers,
             recent: settings.store.recent,
-        },
-        messaging: messaging::Options {
-            slot_wait: settings.messaging.slot_wait.0,
-            repeat_wait: settings.messaging.repeat_wait.0,
-            replay_window: settings.messaging.replay_window.0,
+            outbox: store::OutboxBounds { messages: settings.queue.max_messages, bytes: settings.queue.max_bytes },
         },
         streams: fanout::Options {
             max_streams: settings.streams.max,

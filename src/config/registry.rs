@@ -3,11 +3,12 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
+    time::Duration,
 };
 
 use secrecy::ExposeSecret;
 
-use super::settings::{CallerSettings, GrantSettings, NumberSettings};
+use super::settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings};
 use crate::{
     domain::{
         ids::{CallerName, NumberName},
@@ -16,7 +17,7 @@ use crate::{
         secret::{NumberKey, TokenHash, WebhookSecret},
     },
     identity::Caller,
-    keys::{Number, WebhookDoor},
+    keys::{Number, Pacing, WebhookDoor},
 };
 
 /// Shorter path tokens could be guessed.
@@ -79,13 +80,33 @@ fn number(settings: NumberSettings, exposed: Option<&Path>) -> Result<Number, Ve
         });
         token.map_err(|error| note("webhook_token", error)).ok()
     });
+    let pacing = pacing(settings.pace).map_err(|error| note("pace", error)).unwrap_or_default();
     let webhook = path_token.map(|path_token| WebhookDoor { path_token, secrets });
     match (name, key) {
         (Some(name), Some(key)) if wrong.is_empty() => {
-            Ok(Number { name, upstream_id: settings.upstream_id, phone, key, webhook })
+            Ok(Number { name, upstream_id: settings.upstream_id, phone, key, webhook, pacing })
         }
         _ => Err(wrong),
     }
+}
+
+fn pacing(settings: PaceSettings) -> Result<Pacing, String> {
+    let pacing = Pacing {
+        per_second: settings.per_second,
+        burst: settings.burst.unwrap_or(1),
+        min_gap: settings.min_gap.map_or(Duration::ZERO, |gap| gap.0),
+        gap_jitter: settings.gap_jitter.unwrap_or_default(),
+    };
+    if !pacing.per_second.is_none_or(|rate| (0.001..=100_000.0).contains(&rate)) {
+        return Err("per_second must be 0.001 to 100000".to_owned());
+    }
+    if !(1..=1_000_000).contains(&pacing.burst) {
+        return Err("burst must be 1 to 1000000".to_owned());
+    }
+    if pacing.min_gap > Duration::from_secs(24 * 3600) || !(0.0..=10.0).contains(&pacing.gap_jitter) {
+        return Err("min_gap must be at most 24h, and gap_jitter 0 to 10".to_owned());
+    }
+    Ok(pacing)
 }
 
 /// The callers that are well formed; everything wrong with the others is noted. `declared` holds the names of all numbers,

@@ -12,7 +12,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{ConfigError, DEFAULTS, LogFormat, problems, secrets::SecretRef};
-use crate::domain::principal::Permission;
+use crate::{
+    domain::principal::Permission,
+    messaging::{self, Backoff, BreakerOptions, GateOptions, QueueOptions},
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +26,10 @@ pub struct Settings {
     pub upstream: UpstreamSettings,
     pub store: StoreSettings,
     pub messaging: MessagingSettings,
+    pub breaker: BreakerSettings,
+    pub queue: QueueSettings,
+    #[serde(default)]
+    pub vault: VaultSettings,
     pub streams: StreamSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
@@ -48,6 +55,8 @@ sections! {
         reflection: bool,
         max_message_bytes: usize,
         max_concurrent_streams: u32,
+        bulk_items: usize,
+        bulk_bytes: u32,
         max_connections: usize,
         keepalive_interval: Span,
         keepalive_timeout: Span,
@@ -75,9 +84,33 @@ sections! {
     }
     /// `[messaging]`
     MessagingSettings {
+        max_in_progress: usize,
         slot_wait: Span,
+        pace_wait: Span,
         repeat_wait: Span,
         replay_window: Span,
+        attempts: u32,
+        patience: Span,
+        retry_first: Span,
+        retry_longest: Span,
+    }
+    /// `[breaker]`
+    BreakerSettings {
+        host_failures: u32,
+        host_first: Span,
+        host_longest: Span,
+        number_first: Span,
+        number_longest: Span,
+    }
+    /// `[queue]`
+    QueueSettings {
+        in_flight: usize,
+        max_age: Span,
+        retry_first: Span,
+        retry_longest: Span,
+        lease: Span,
+        max_messages: u64,
+        max_bytes: u64,
     }
     /// `[streams]`
     StreamSettings {
@@ -94,6 +127,15 @@ sections! {
         level: String,
         format: LogFormat,
     }
+}
+
+/// `[vault]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultSettings {
+    /// The root key: 64 random hexadecimal digits. Without one, one is made and kept in the data directory.
+    #[serde(default)]
+    pub root_key: Option<SecretRef>,
 }
 
 /// One `[[numbers]]`.
@@ -116,6 +158,27 @@ pub struct NumberSettings {
     /// Secrets that sign its webhooks. Without any, signatures are not checked.
     #[serde(default)]
     pub webhook_secrets: Vec<SecretRef>,
+    /// How fast it sends at most.
+    #[serde(default)]
+    pub pace: PaceSettings,
+}
+
+/// The `pace` of a number.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaceSettings {
+    /// Sends a second on average. Without it there is no bound but what Pilot Status asks for.
+    #[serde(default)]
+    pub per_second: Option<f64>,
+    /// So many may go at once after a quiet time. Default 1.
+    #[serde(default)]
+    pub burst: Option<u32>,
+    /// Smallest time between two sends. Default none.
+    #[serde(default)]
+    pub min_gap: Option<Span>,
+    /// By which part of itself that gap grows at most, at random: 0 to 10. Default 0.
+    #[serde(default)]
+    pub gap_jitter: Option<f64>,
 }
 
 /// One `[[callers]]`.
@@ -192,11 +255,46 @@ pub(super) fn base_url(text: &str, wrong: &mut Vec<String>) -> Option<Url> {
     }
 }
 
+/// How sends are bounded.
+pub(super) fn messaging(settings: &Settings) -> messaging::Options {
+    let Settings { messaging: of, breaker, queue, .. } = settings;
+    messaging::Options {
+        max_in_progress: of.max_in_progress,
+        slot_wait: of.slot_wait.0,
+        pace_wait: of.pace_wait.0,
+        repeat_wait: of.repeat_wait.0,
+        replay_window: of.replay_window.0,
+        attempts: of.attempts,
+        patience: of.patience.0,
+        backoff: Backoff { first: of.retry_first.0, longest: of.retry_longest.0 },
+        gate: GateOptions {
+            host: BreakerOptions {
+                failures: breaker.host_failures,
+                first_wait: breaker.host_first.0,
+                longest_wait: breaker.host_longest.0,
+            },
+            number: BreakerOptions {
+                failures: 1,
+                first_wait: breaker.number_first.0,
+                longest_wait: breaker.number_longest.0,
+            },
+        },
+        queue: QueueOptions {
+            in_flight: queue.in_flight,
+            max_age: queue.max_age.0,
+            backoff: Backoff { first: queue.retry_first.0, longest: queue.retry_longest.0 },
+            lease: queue.lease.0,
+        },
+    }
+}
+
 /// Values that would make a part useless.
 pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
-    let counts: [(&str, usize, usize); 9] = [
+    let counts: [(&str, usize, usize); 16] = [
         ("grpc.max_message_bytes", settings.grpc.max_message_bytes, 256 << 20),
         ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize, 1_000_000),
+        ("grpc.bulk_items", settings.grpc.bulk_items, 1_000_000),
+        ("grpc.bulk_bytes", settings.grpc.bulk_bytes as usize, 1 << 30),
         ("grpc.max_connections", settings.grpc.max_connections, 1_000_000),
         ("http.max_body_bytes", settings.http.max_body_bytes, 256 << 20),
         ("upstream.max_in_flight", settings.upstream.max_in_flight, 100_000),
@@ -204,6 +302,11 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
         ("store.commit_batch", settings.store.commit_batch, 100_000),
         ("store.readers", settings.store.readers, 256),
         ("streams.page", settings.streams.page, 100_000),
+        ("messaging.max_in_progress", settings.messaging.max_in_progress, 1_000_000),
+        ("messaging.attempts", settings.messaging.attempts as usize, 100),
+        ("breaker.host_failures", settings.breaker.host_failures as usize, 1_000_000),
+        ("queue.in_flight", settings.queue.in_flight, 100_000),
+        ("queue.max_messages", usize::try_from(settings.queue.max_messages).unwrap_or(usize::MAX), 1_000_000_000),
     ];
     for (name, value, most) in counts {
         if !(1..=most).contains(&value) {
@@ -219,6 +322,10 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
         ("grpc.keepalive_timeout", settings.grpc.keepalive_timeout, Duration::from_secs(1), day),
         ("upstream.timeout", settings.upstream.timeout, Duration::from_millis(1), day),
         ("upstream.connect_timeout", settings.upstream.connect_timeout, Duration::from_millis(1), day),
+        ("breaker.host_first", settings.breaker.host_first, Duration::from_millis(1), day),
+        ("breaker.number_first", settings.breaker.number_first, Duration::from_millis(1), day),
+        ("queue.retry_first", settings.queue.retry_first, Duration::from_millis(1), day),
+        ("queue.max_age", settings.queue.max_age, Duration::from_secs(1), 365 * day),
         ("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(1), day),
     ];
     for (name, span, least, most) in spans {
@@ -228,6 +335,9 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
     }
     if settings.messaging.replay_window.0 >= Duration::from_secs(24 * 3600) {
         wrong.push("messaging.replay_window: must be less than 24h, for which keys are remembered upstream".to_owned());
+    }
+    if settings.queue.lease.0 <= settings.upstream.timeout.0 || settings.queue.lease.0 > day {
+        wrong.push("queue.lease: must be longer than upstream.timeout, and at most 24h".to_owned());
     }
     if tracing_subscriber::EnvFilter::try_new(&settings.log.level).is_err() {
         wrong.push("log.level: must be a level or a list of directives".to_owned());

@@ -107,4 +107,10 @@ failure_codes! {
     Rejected = "REJECTED", permanent: false, never_left: true;
     /// Pilot Status was not reached.
     NotSent = "NOT_SENT", permanent: false, never_left: true;
+    /// Waited here until its time was over.
+    QueueExpired = "QUEUE_EXPIRED", permanent: false, never_left: true;
+    /// Its stored body could not be read any more.
+    BodyUnreadable = "BODY_UNREADABLE", permanent: false, never_left: true;
+    /// Somebody found out that it never left.
+    ResolvedNotSent = "RESOLVED_NOT_SENT", permanent: false, never_left: true;
 }

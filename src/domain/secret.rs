@@ -1,4 +1,4 @@
-//! Secrets: number keys, caller tokens, webhook secrets and webhook path tokens.
+//! Secrets: number keys, caller tokens, webhook secrets, webhook path tokens, and what the vault has sealed.
 //!
 //! None of these types prints, serializes or compares its content; each is wiped when dropped. The content leaves only
 //! through the one method that says so.
@@ -97,6 +97,22 @@ impl CallerToken {
     }
 }
 
+/// Bytes that only the vault can read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sealed(Vec<u8>);
+
+impl Sealed {
+    /// Takes bytes that were sealed.
+    pub const fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// The sealed bytes, which tell nothing but their length.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 macro_rules! opaque_debug {
     ($($name:ident => $text:literal),*) => {
         $(impl fmt::Debug for $name {
@@ -108,4 +124,4 @@ macro_rules! opaque_debug {
 }
 
 opaque_debug!(NumberKey => "NumberKey(..)", WebhookSecret => "WebhookSecret(..)", TokenHash => "TokenHash(..)",
-    CallerToken => "CallerToken(..)");
+    CallerToken => "CallerToken(..)", Sealed => "Sealed(..)");

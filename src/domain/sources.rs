@@ -49,6 +49,11 @@ impl Sources {
         bytes
     }
 
+    /// A random number from 0 to 1.
+    pub fn chance(&self) -> f64 {
+        f64::from(u32::from_be_bytes(self.random())) / f64::from(u32::MAX)
+    }
+
     /// A new message id for a message accepted at `now`.
     pub fn message_id(&self, now: Timestamp) -> MessageId {
         let millis = u64::try_from(now.as_millisecond()).unwrap_or_default();

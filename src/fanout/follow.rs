@@ -226,7 +226,7 @@ impl Follow {
     /// Asks the subscriber to come back, later than some and earlier than others.
     fn drain(&mut self) -> Frame {
         self.stage = Stage::Draining;
-        let chance = f64::from(u32::from_be_bytes(self.fanout.sources.random())) / f64::from(u32::MAX);
+        let chance = self.fanout.sources.chance();
         Frame::Drain { reconnect_after: self.fanout.options.drain_spread.mul_f64(chance) }
     }
 

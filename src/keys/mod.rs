@@ -3,7 +3,7 @@
 //! The only way from a number's name to its key. Keys go from here into a request header and nowhere else. For now the
 //! ring is filled from the configuration; whatever fills it later, the users of [`KeyRing`] stay as they are.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use crate::domain::{
     ids::NumberName,
@@ -24,6 +24,28 @@ pub struct Number {
     pub key: NumberKey,
     /// How its webhooks are recognised; `None` if it takes none.
     pub webhook: Option<WebhookDoor>,
+    /// How fast it sends.
+    pub pacing: Pacing,
+}
+
+/// How fast a number sends at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pacing {
+    /// Sends a second on average; `None`: no bound of our own.
+    pub per_second: Option<f64>,
+    /// So many may go at once after a quiet time. At least 1.
+    pub burst: u32,
+    /// Smallest time between two sends...
+    pub min_gap: Duration,
+    /// ...and by which part of itself it grows at most, at random.
+    pub gap_jitter: f64,
+}
+
+impl Default for Pacing {
+    /// No bound.
+    fn default() -> Self {
+        Self { per_second: None, burst: 1, min_gap: Duration::ZERO, gap_jitter: 0.0 }
+    }
 }
 
 /// How the webhooks of a number are recognised.
@@ -63,6 +85,11 @@ impl KeyRing {
     pub fn find(&self, word: &str) -> Option<NumberName> {
         let by_name = NumberName::from_text(word).ok().filter(|name| self.numbers.contains_key(name));
         by_name.or_else(|| self.aliases.get(word).cloned())
+    }
+
+    /// The names of all numbers.
+    pub fn names(&self) -> impl Iterator<Item = &NumberName> {
+        self.numbers.keys()
     }
 
     /// The number with this name.

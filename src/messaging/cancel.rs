@@ -2,24 +2,34 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Messaging;
 use crate::{
     domain::{
         ids::{MessageId, NumberName, UpstreamId},
-        merge::{Fact, Observed},
-        message::{ForeignIds, Message},
+        merge::Observed,
+        message::{Handoff, Message},
         principal::Principal,
         status::{Origin, Status},
     },
     identity::{Cancel, Identity},
-    store::StoreError,
+    store::{StoreError, Withdrawn},
     upstream::CancelShape,
 };
 
 /// After this long no further message is read back; what is not clear by then stays so.
 const READ_BACKS: Duration = Duration::from_secs(30);
+
+/// How long an attempt that runs is waited for.
+const ATTEMPT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long to wait for an attempt to begin or to be leased anew.
+const LEASE_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many are taken out of the queue at once; they share commits.
+const AT_ONCE: usize = 64;
 
 /// Pilot Status takes at most this many ids in one call.
 const CHUNK: usize = 100;
@@ -75,14 +85,23 @@ impl Messaging {
     ) -> Result<Vec<CancelResult>, StoreError> {
         let stop = Instant::now() + READ_BACKS;
         let found = self.store.messages(ids.to_vec()).await?;
+        let own = |message: &Message| {
+            let number = message.origins.number.clone();
+            message.origins.caller == principal.caller && identity.authorize::<Cancel>(principal, Some(number)).is_ok()
+        };
+        let found = stream::iter(found.into_iter().filter(own)).map(|message| self.withdraw(message));
+        let found: Vec<_> = found.buffer_unordered(AT_ONCE).collect().await;
         let mut known: HashMap<MessageId, CancelResult> = HashMap::new();
         let mut to_ask: HashMap<NumberName, Vec<Message>> = HashMap::new();
-        for message in found {
+        for withdrawn in found {
+            let message = match withdrawn {
+                Ok(result) => {
+                    known.insert(result.id, result);
+                    continue;
+                }
+                Err(message) => message,
+            };
             let number = message.origins.number.clone();
-            let may = identity.authorize::<Cancel>(principal, Some(number.clone())).is_ok();
-            if !may || message.origins.caller != principal.caller {
-                continue;
-            }
             let id = message.origins.message_id;
             match message.status {
                 Status::Queued if message.ids.upstream.is_some() => to_ask.entry(number).or_default().push(message),
@@ -105,6 +124,30 @@ impl Messaging {
         let not_found =
             |id| CancelResult { id, outcome: CancelOutcome::NotFound, message: None, detail: String::new() };
         Ok(ids.iter().map(|id| known.get(id).cloned().unwrap_or_else(|| not_found(*id))).collect())
+    }
+
+    /// Cancels a message that is still in the queue; any other is handed back as it stands. One that is being attempted
+    /// right now is waited for.
+    async fn withdraw(&self, mut message: Message) -> Result<CancelResult, Message> {
+        let id = message.origins.message_id;
+        let stop = Instant::now() + ATTEMPT_WAIT;
+        while message.origins.handoff == Handoff::Queued && message.status == Status::Pending {
+            let fact = self.fact(Observed::Reached(Status::Canceled), Origin::Gateway);
+            match self.store.withdraw(id, Status::Pending, fact).await {
+                Ok(Withdrawn::Done(message)) => return Ok(told(*message, CancelOutcome::Canceled)),
+                Ok(Withdrawn::Busy) if Instant::now() < stop => match self.running.find(id) {
+                    Some(mut ended) => drop(timeout_at(stop, ended.wait_for(Option::is_some)).await),
+                    None => sleep(LEASE_PAUSE).await,
+                },
+                Ok(Withdrawn::Absent) => {}
+                Ok(Withdrawn::Busy) | Err(_) => return Ok(told(message, CancelOutcome::Unclear)),
+            }
+            match self.store.message(id).await {
+                Ok(Some(now)) => message = now,
+                Ok(None) | Err(_) => return Ok(told(message, CancelOutcome::Unclear)),
+            }
+        }
+        Err(message)
     }
 
     /// Asks Pilot Status and believes what it says of each; where it says nothing of one, reads that one back.
@@ -138,14 +181,7 @@ impl Messaging {
     }
 
     async fn note_canceled(&self, message: &Message) -> CancelResult {
-        let now = self.sources.now();
-        let fact = Fact {
-            status: Observed::Reached(Status::Canceled),
-            at: now,
-            observed_at: now,
-            origin: Origin::SendReply,
-            ids: ForeignIds::default(),
-        };
+        let fact = self.fact(Observed::Reached(Status::Canceled), Origin::SendReply);
         match self.store.merge(message.origins.message_id, vec![fact]).await {
             Ok(message) => told(message, CancelOutcome::Canceled),
             Err(error) => {

@@ -3,24 +3,34 @@
 //! Owns the order of things around a send, so that a crash at any point leaves a question and never a silence or a blind
 //! second send. Knows neither protobuf nor HTTP. Called by `api`.
 
+mod attempt;
+mod backoff;
 mod cancel;
+mod gate;
 mod look;
 mod outcome;
+mod queue;
+mod resolve;
 mod running;
 mod send;
 mod settle;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio_util::task::TaskTracker;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::running::Running;
 pub use self::{
+    backoff::Backoff,
     cancel::{CancelOutcome, CancelResult},
+    gate::{BreakerOptions, GateOptions},
     look::LookError,
     outcome::{SendError, Sent},
-    send::SendRequest,
+    queue::QueueOptions,
+    resolve::{Resolution, ResolveError},
+    send::{SendRequest, Waiting},
 };
+use self::{gate::Gate, queue::Wakers, running::Running};
 use crate::{
     domain::{
         ids::MessageId,
@@ -32,25 +42,52 @@ use crate::{
     keys::KeyRing,
     store::{Claim, Settlement, Store, StoreError},
     upstream::Upstream,
+    vault::Vault,
 };
 
 /// How sends are bounded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
+    /// How many sends are in progress at once; further ones are refused as overload.
+    pub max_in_progress: usize,
     /// How long a send waits for leave to call Pilot Status before it is refused as overload.
     pub slot_wait: Duration,
+    /// How long a send whose caller sets no deadline waits for its number's turn before it is told to come back.
+    pub pace_wait: Duration,
     /// How long a repeated call waits for the first one to end before it is told that it is still running.
     pub repeat_wait: Duration,
-    /// For how long after accepting a message its idempotency key is relied on. Pilot Status remembers keys for 24 h.
+    /// For how long after its first attempt a message's idempotency key is relied on. Pilot Status remembers keys for
+    /// 24 h.
     pub replay_window: Duration,
+    /// Calls of Pilot Status made for one call of a caller, at most. At least 1.
+    pub attempts: u32,
+    /// For how long attempts go on for a caller that sets no deadline.
+    pub patience: Duration,
+    /// The waits between these attempts.
+    pub backoff: Backoff,
+    /// When calls are held back.
+    pub gate: GateOptions,
+    /// How queued messages are handed over.
+    pub queue: QueueOptions,
 }
 
 impl Default for Options {
     fn default() -> Self {
+        let seconds = Duration::from_secs;
         Self {
-            slot_wait: Duration::from_secs(2),
-            repeat_wait: Duration::from_secs(10),
-            replay_window: Duration::from_secs(23 * 3600),
+            max_in_progress: 8192,
+            slot_wait: seconds(2),
+            pace_wait: seconds(10),
+            repeat_wait: seconds(10),
+            replay_window: seconds(23 * 3600),
+            attempts: 3,
+            patience: seconds(10),
+            backoff: Backoff { first: Duration::from_millis(200), longest: seconds(5) },
+            gate: GateOptions {
+                host: BreakerOptions { failures: 10, first_wait: seconds(1), longest_wait: seconds(30) },
+                number: BreakerOptions { failures: 1, first_wait: seconds(1), longest_wait: seconds(60) },
+            },
+            queue: QueueOptions::default(),
         }
     }
 }
@@ -61,27 +98,52 @@ pub struct Messaging {
     store: Arc<dyn Store>,
     upstream: Upstream,
     keys: Arc<KeyRing>,
+    vault: Vault,
     sources: Sources,
     options: Options,
+    gate: Gate,
     running: Running,
+    wakers: Wakers,
+    in_progress: Arc<Semaphore>,
+    queue_places: Arc<Semaphore>,
     tasks: TaskTracker,
+    draining: CancellationToken,
 }
 
 impl Messaging {
-    /// Puts the parts together.
+    /// Puts the parts together. Once `draining`, attempts that have begun end, and no others begin.
     pub fn new(
         store: Arc<dyn Store>,
         upstream: Upstream,
         keys: Arc<KeyRing>,
+        vault: Vault,
         sources: Sources,
         options: Options,
+        draining: CancellationToken,
     ) -> Self {
-        Self { store, upstream, keys, sources, options, running: Running::default(), tasks: TaskTracker::new() }
+        let places = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
+        Self {
+            gate: Gate::new(upstream.clone(), sources.clone(), options.gate),
+            in_progress: places(options.max_in_progress),
+            queue_places: places(options.queue.in_flight),
+            store,
+            upstream,
+            keys,
+            vault,
+            sources,
+            options,
+            running: Running::default(),
+            wakers: Wakers::default(),
+            tasks: TaskTracker::new(),
+            draining,
+        }
     }
 
     /// Turns sends that an earlier process accepted and never settled into questions. To be called before serving, as
     /// long as nothing is running. Returns how many there were.
     pub async fn recover(&self) -> Result<usize, StoreError> {
+        // Leased rows of the outbox become questions when they are leased again, and are answered right then.
+        self.store.end_leases(self.sources.now()).await?;
         let mut recovered = 0;
         loop {
             let pending = self.store.pending(500).await?;
@@ -90,7 +152,8 @@ impl Messaging {
             }
             for message in pending {
                 // The crash may have come before or after the call, so nothing is known of it.
-                let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept);
+                let in_doubt = Observed::Reached(Status::InDoubt);
+                let settlement = self.settlement(in_doubt, Origin::Gateway, Claim::Kept, 1);
                 self.store.settle(message.origins.message_id, settlement).await?;
                 recovered += 1;
             }
@@ -103,10 +166,14 @@ impl Messaging {
         self.tasks.wait().await;
     }
 
-    fn settlement(&self, status: Observed, origin: Origin, claim: Claim) -> Settlement {
+    /// The end of so many attempts.
+    fn settlement(&self, status: Observed, origin: Origin, claim: Claim, attempts: u32) -> Settlement {
+        Settlement { fact: self.fact(status, origin), attempts, flow_token: None, claim }
+    }
+
+    fn fact(&self, status: Observed, origin: Origin) -> Fact {
         let now = self.sources.now();
-        let fact = Fact { status, at: now, observed_at: now, origin, ids: ForeignIds::default() };
-        Settlement { fact, flow_token: None, claim }
+        Fact { status, at: now, observed_at: now, origin, ids: ForeignIds::default() }
     }
 }
 

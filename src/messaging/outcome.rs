@@ -1,5 +1,7 @@
 //! How a send ends, for the caller.
 
+use std::time::Duration;
+
 use crate::{
     domain::{ids::MessageId, message::Message},
     store::StoreError,
@@ -33,6 +35,29 @@ pub enum SendError {
     /// Too many sends wait for Pilot Status. Nothing was recorded.
     #[error("too many sends are waiting")]
     Overloaded,
+    /// Pilot Status does not answer, so that no calls are made for now. Nothing was recorded.
+    #[error("pilot status does not answer")]
+    HostDown {
+        /// When it is worth trying again.
+        retry: Duration,
+    },
+    /// Pilot Status takes nothing of this number for now. Nothing was recorded.
+    #[error("the number is held back: {cause}")]
+    NumberHeld {
+        /// When it is worth trying again.
+        retry: Duration,
+        /// Why.
+        cause: String,
+    },
+    /// It would not be the number's turn in time. Nothing was recorded.
+    #[error("the number's pace is exceeded")]
+    PaceExceeded {
+        /// When it is.
+        wait: Duration,
+    },
+    /// The queue holds as much as it may. Nothing was recorded.
+    #[error("the queue is full")]
+    QueueFull,
     /// Pilot Status refused. The message is FAILED and its `request_id` free again.
     #[error("refused upstream: {refusal}")]
     Refused {

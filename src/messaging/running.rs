@@ -12,14 +12,17 @@ use crate::domain::ids::MessageId;
 
 /// The attempts of this process, by message.
 #[derive(Clone, Default)]
-pub(super) struct Running(Arc<Mutex<HashMap<MessageId, watch::Receiver<Option<Ended>>>>>);
+pub(super) struct Running(Arc<Mutex<HashMap<MessageId, Receiver>>>);
+
+/// Tells how an attempt ended, once it has.
+pub(super) type Receiver = watch::Receiver<Option<Ended>>;
 
 /// What a repeated call found.
 pub(super) enum Entry {
     /// Nothing ran: the attempt is the caller's to make, until the guard is dropped.
     Mine(Guard),
     /// An attempt runs.
-    Theirs(watch::Receiver<Option<Ended>>),
+    Theirs(Receiver),
 }
 
 /// Keeps a message's attempt to one at a time.
@@ -39,6 +42,11 @@ impl Running {
         let (ended, receiver) = watch::channel(None);
         map.insert(id, receiver);
         Entry::Mine(Guard { running: self.clone(), id, ended })
+    }
+
+    /// The attempt that runs for this message, if one does.
+    pub(super) fn find(&self, id: MessageId) -> Option<Receiver> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 }
 

@@ -1,26 +1,28 @@
-//! One send: accept, attempt, settle.
+//! One send: accept, attempt, settle; or accept, and leave the rest to the queue.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Messaging, idempotency_key,
+    Messaging,
+    gate::{Leave, Patience, Shut},
     outcome::{SendError, Sent},
-    running::{Entry, Guard},
+    running::{Entry, Guard, Receiver},
 };
 use crate::{
     domain::{
-        ids::RequestId,
+        ids::{MessageId, RequestId},
         intent::Intent,
         message::{Handoff, Message, Origins},
     },
     identity::{Authorized, Send},
     keys::Number,
-    store::{Accepted, Draft, StoreError},
-    upstream::{Doubt, SendBody, Slot},
+    store::{Accepted, Draft, Queued, StoreError},
+    upstream::{Doubt, SendBody},
+    vault::Place,
 };
 
 /// What a caller asks for.
@@ -32,169 +34,268 @@ pub struct SendRequest {
     pub metadata: BTreeMap<String, String>,
     /// The caller's idempotency key.
     pub request_id: Option<RequestId>,
+    /// Whether the caller waits for Pilot Status.
+    pub handoff: Handoff,
     /// When the caller stops waiting; `None` if it does not say.
     pub deadline: Option<Instant>,
+    /// What it does until then where many wait.
+    pub waiting: Waiting,
     /// Times of the request that have passed, by field name. Such a request can only be a repeated one.
     pub overdue: Vec<&'static str>,
 }
 
+/// How a send waits for what others hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// For a while; then it is refused, so that the caller knows soon.
+    Brief,
+    /// For as long as it takes, because waiting is how the caller is slowed down.
+    Patient,
+}
+
+/// What is known of a request before anything is recorded.
+struct Asked {
+    right: Authorized<Send>,
+    number: Number,
+    body: SendBody,
+    fingerprint: [u8; 32],
+    request: SendRequest,
+}
+
 impl Messaging {
-    /// Sends a message and returns when Pilot Status has answered and the answer is on disk.
+    /// Sends a message. Returns when Pilot Status has answered and the answer is on disk, or, for a queued one, when the
+    /// message is on disk.
     ///
-    /// Once accepted, the attempt runs to its end and is recorded even if the caller goes away.
+    /// Once accepted, attempts run to their end and are recorded even if the caller goes away.
     pub async fn send(&self, right: Authorized<Send>, request: SendRequest) -> Result<Sent, SendError> {
-        let now = self.sources.now();
+        let _in_progress = match request.waiting {
+            Waiting::Brief => self.in_progress.try_acquire().map_err(|_| SendError::Overloaded)?,
+            Waiting::Patient => self.in_progress.acquire().await.map_err(|_| SendError::Overloaded)?,
+        };
         let body = SendBody::of(&request.intent).map_err(|error| StoreError::Failed(error.to_string()))?;
-        let draft = self.draft(&right, &request, &body, now);
+        let fingerprint = fingerprint(&right, &request, &body);
         let Some(number) = self.keys.get(right.number()).cloned() else {
             return Err(StoreError::Failed(format!("number {} has no key", right.number())).into());
         };
-        // Leave comes before the record: a send refused as overload leaves no trace and can simply be repeated.
-        let slot = match self.upstream.free_slot() {
-            Some(slot) if request.overdue.is_empty() => slot,
-            free => {
-                if let Some(sent) = self.answered_before(&draft, &request.overdue).await? {
-                    return Ok(sent);
-                }
-                match free {
-                    Some(slot) => slot,
-                    None => self.slot(request.deadline).await?,
-                }
-            }
-        };
-
-        let messaging = self.clone();
-        let deadline = request.deadline;
-        // On a task of its own, since dropping this future must not stop a send half-way.
-        let send = self.tasks.spawn(async move { messaging.run(draft, number, body, slot, deadline).await });
-        send.await.unwrap_or_else(|_| Err(StoreError::Unknown.into()))
-    }
-
-    /// The answer to a request that was accepted before, which takes no call and no time that is still to come. A request
-    /// that is overdue is refused if it is none of those.
-    async fn answered_before(&self, draft: &Draft, overdue: &[&'static str]) -> Result<Option<Sent>, SendError> {
-        let claimed = match &draft.origins.request_id {
-            Some(request_id) => self.store.claimed(&draft.origins.caller, request_id).await?,
-            None => None,
-        };
-        match claimed {
-            Some(claimed) if claimed.fingerprint != draft.fingerprint => {
-                Err(SendError::RequestIdReused(claimed.message.origins.message_id))
-            }
-            Some(claimed) if !claimed.message.status.is_unsettled() => {
-                Ok(Some(Sent { message: claimed.message, replayed: true }))
-            }
-            None if !overdue.is_empty() => Err(SendError::Overdue(overdue.to_vec())),
-            Some(_) | None => Ok(None),
+        let asked = Asked { right, number, body, fingerprint, request };
+        match asked.request.handoff {
+            Handoff::Direct => self.send_now(asked).await,
+            Handoff::Queued => self.enqueue(asked).await,
         }
     }
 
-    async fn slot(&self, deadline: Option<Instant>) -> Result<Slot, SendError> {
-        let wait = Instant::now() + self.options.slot_wait;
-        let wait = deadline.map_or(wait, |deadline| wait.min(deadline));
-        timeout_at(wait, self.upstream.slot()).await.ok().flatten().ok_or(SendError::Overloaded)
+    async fn send_now(&self, asked: Asked) -> Result<Sent, SendError> {
+        // Leave comes before the record: a send refused as overload leaves no trace and can simply be repeated.
+        let leave = match self.gate.pass_at_once(&asked.number) {
+            Ok(leave) if asked.request.overdue.is_empty() => leave,
+            at_once => {
+                let open = match self.answered_before(&asked).await? {
+                    Before::Answered(sent) => return Ok(*sent),
+                    Before::Open(id) => match self.running.find(id) {
+                        Some(ended) => return self.join(id, ended, asked.request.deadline).await,
+                        None => Some(id),
+                    },
+                    Before::Never => None,
+                };
+                match at_once {
+                    Ok(leave) => leave,
+                    Err(_) => {
+                        let leave = self.gate.pass(&asked.number, self.patience(&asked.request)).await;
+                        leave.map_err(|shut| turned_away(shut, open))?
+                    }
+                }
+            }
+        };
+        let messaging = self.clone();
+        // On a task of its own, since dropping this future must not stop a send half-way.
+        let send = self.tasks.spawn(async move { messaging.run(asked, leave).await });
+        send.await.unwrap_or_else(|_| Err(StoreError::Unknown.into()))
     }
 
-    async fn run(
-        &self,
-        draft: Draft,
-        number: Number,
-        body: SendBody,
-        slot: Slot,
-        deadline: Option<Instant>,
-    ) -> Result<Sent, SendError> {
+    /// Stores the message for the queue to hand over.
+    async fn enqueue(&self, asked: Asked) -> Result<Sent, SendError> {
+        if !asked.request.overdue.is_empty()
+            && let Before::Answered(sent) = self.answered_before(&asked).await?
+        {
+            return Ok(*sent);
+        }
+        let mut draft = self.draft(&asked);
+        let now = draft.origins.create_time;
+        let oldest = SignedDuration::try_from(self.options.queue.max_age).unwrap_or(SignedDuration::MAX);
+        let oldest = now.saturating_add(oldest).unwrap_or(Timestamp::MAX);
+        let expires = asked.request.intent.deliver_until.map_or(oldest, |until| until.min(oldest));
+        let sealed = self.vault.seal(Place::Outbox(draft.origins.message_id), &asked.body.bytes());
+        let body = sealed.map_err(|error| StoreError::Failed(error.to_string()))?;
+        draft.queued = Some(Queued { body, expires });
+        let messaging = self.clone();
+        // On a task of its own, so that the queue hears of it even if the caller goes away.
+        let accepted = self.tasks.spawn(async move {
+            let accepted = messaging.store.accept(draft).await;
+            if let Ok(Accepted::New(message)) = &accepted {
+                messaging.wakers.added(&message.origins.number, expires);
+            }
+            accepted
+        });
+        match accepted.await.unwrap_or(Err(StoreError::Unknown))? {
+            Accepted::New(message) => Ok(Sent { message, replayed: false }),
+            Accepted::Before(message) => Ok(Sent { message, replayed: true }),
+            Accepted::Reused(id) => Err(SendError::RequestIdReused(id)),
+            Accepted::Full => Err(SendError::QueueFull),
+        }
+    }
+
+    /// What the `request_id` stands for already. A request that is overdue is refused if it stands for nothing.
+    async fn answered_before(&self, asked: &Asked) -> Result<Before, SendError> {
+        let claimed = match &asked.request.request_id {
+            Some(request_id) => self.store.claimed(asked.right.caller(), request_id).await?,
+            None => None,
+        };
+        match claimed {
+            Some(claimed) if claimed.fingerprint != asked.fingerprint => {
+                Err(SendError::RequestIdReused(claimed.message.origins.message_id))
+            }
+            Some(claimed) => {
+                let message = claimed.message;
+                let answered = message.origins.handoff == Handoff::Queued || !message.status.is_unsettled();
+                Ok(if answered {
+                    Before::Answered(Box::new(Sent { message, replayed: true }))
+                } else {
+                    Before::Open(message.origins.message_id)
+                })
+            }
+            None if !asked.request.overdue.is_empty() => Err(SendError::Overdue(asked.request.overdue.clone())),
+            None => Ok(Before::Never),
+        }
+    }
+
+    fn patience(&self, request: &SendRequest) -> Patience {
+        let now = Instant::now();
+        let left = |deadline: Instant| deadline.saturating_duration_since(now);
+        match (request.waiting, request.deadline) {
+            (Waiting::Brief, None) => Patience { turn: now + self.options.pace_wait, place: self.options.slot_wait },
+            (Waiting::Brief, Some(deadline)) => {
+                Patience { turn: deadline, place: self.options.slot_wait.min(left(deadline)) }
+            }
+            (Waiting::Patient, deadline) => {
+                let deadline = deadline.unwrap_or(now + PATIENT);
+                Patience { turn: deadline, place: left(deadline) }
+            }
+        }
+    }
+
+    async fn run(&self, asked: Asked, leave: Leave) -> Result<Sent, SendError> {
+        let draft = self.draft(&asked);
+        let deadline = asked.request.deadline;
         // A new message cannot be running already; it is entered before it is on disk, so that a repeated call finds it.
         let own = self.running.enter(draft.origins.message_id);
         match (self.store.accept(draft).await?, own) {
             (Accepted::New(message), Entry::Mine(guard)) => {
-                Ok(self.attempt(guard, message, number, body, slot).await?)
+                self.attempt(guard, message, asked.number, asked.body, leave, deadline).await
             }
             (Accepted::New(message), Entry::Theirs(_)) => Err(SendError::InProgress(message.origins.message_id)),
             (Accepted::Reused(id), _) => Err(SendError::RequestIdReused(id)),
+            (Accepted::Full, _) => Err(SendError::QueueFull),
             (Accepted::Before(message), _) if !message.status.is_unsettled() => Ok(Sent { message, replayed: true }),
-            (Accepted::Before(message), _) => self.repeat(message, number, body, slot, deadline).await,
+            (Accepted::Before(message), _) => self.repeat(message, asked, leave).await,
         }
     }
 
     /// The same request again while its first attempt runs, or after it ended without an answer.
-    async fn repeat(
-        &self,
-        message: Message,
-        number: Number,
-        body: SendBody,
-        slot: Slot,
-        deadline: Option<Instant>,
-    ) -> Result<Sent, SendError> {
+    async fn repeat(&self, message: Message, asked: Asked, leave: Leave) -> Result<Sent, SendError> {
         let id = message.origins.message_id;
         match self.running.enter(id) {
-            Entry::Theirs(mut ended) => {
-                drop(slot);
-                let wait = Instant::now() + self.options.repeat_wait;
-                let wait = deadline.map_or(wait, |deadline| wait.min(deadline));
-                let first = timeout_at(wait, ended.wait_for(Option::is_some)).await;
-                match first {
-                    Ok(Ok(ended)) => match ended.as_ref() {
-                        Some(Ok(sent)) => Ok(Sent { message: sent.message.clone(), replayed: true }),
-                        Some(Err(error)) => Err(error.clone()),
-                        None => Err(SendError::InProgress(id)),
-                    },
-                    Ok(Err(_)) | Err(_) => Err(SendError::InProgress(id)),
-                }
+            Entry::Theirs(ended) => {
+                drop(leave);
+                self.join(id, ended, asked.request.deadline).await
             }
-            Entry::Mine(guard) => {
-                // Read again: the attempt may have been settled between the look and the entry.
-                let message = self.store.message(id).await?.unwrap_or(message);
-                if message.ids.upstream.is_some() {
-                    return Ok(Sent { message, replayed: true });
-                }
-                if !message.status.is_unsettled() {
-                    // Refused in that moment, so that the request id stands for nothing: the next call begins anew.
-                    return Err(SendError::InProgress(id));
-                }
-                if !self.is_replayable(&message) {
-                    let detail = "the time in which a repeated call is recognised upstream has passed".to_owned();
-                    let doubt = Doubt { status: None, code: None, detail, retry_after: None };
-                    return Err(SendError::InDoubt { id, doubt, repeatable: false });
-                }
-                let doubtful = self.doubt(message).await?;
-                self.attempt(guard, doubtful, number, body, slot).await
-            }
+            Entry::Mine(guard) => self.settle_by_repeating(guard, message, asked, leave).await,
         }
     }
 
-    /// Calls Pilot Status and records what it answered.
-    async fn attempt(
+    /// Waits for an attempt that runs, and answers as it does.
+    async fn join(&self, id: MessageId, mut ended: Receiver, deadline: Option<Instant>) -> Result<Sent, SendError> {
+        let wait = Instant::now() + self.options.repeat_wait;
+        let wait = deadline.map_or(wait, |deadline| wait.min(deadline));
+        let first = timeout_at(wait, ended.wait_for(Option::is_some)).await;
+        match first.ok().and_then(Result::ok).as_deref() {
+            Some(Some(Ok(sent))) => Ok(Sent { message: sent.message.clone(), replayed: true }),
+            Some(Some(Err(error))) => Err(error.clone()),
+            Some(None) | None => Err(SendError::InProgress(id)),
+        }
+    }
+
+    async fn settle_by_repeating(
         &self,
         guard: Guard,
         message: Message,
-        number: Number,
-        body: SendBody,
-        slot: Slot,
+        asked: Asked,
+        leave: Leave,
     ) -> Result<Sent, SendError> {
-        let key = idempotency_key(message.origins.message_id);
-        let outcome = self.upstream.send(&slot, &number.key, &body, &key).await;
-        drop(slot);
-        let ended = self.settle(&message, outcome).await;
-        guard.end(&ended);
-        ended
+        let id = message.origins.message_id;
+        // Read again: the attempt may have been settled between the look and the entry.
+        let message = self.store.message(id).await?.unwrap_or(message);
+        if message.ids.upstream.is_some() {
+            return Ok(Sent { message, replayed: true });
+        }
+        if !message.status.is_unsettled() {
+            // Refused in that moment, so that the request id stands for nothing: the next call begins anew.
+            return Err(SendError::InProgress(id));
+        }
+        if !self.is_replayable(message.origins.create_time) {
+            let detail = "the time in which a repeated call is recognised upstream has passed".to_owned();
+            let doubt = Doubt { status: None, code: None, detail, retry_after: None };
+            return Err(SendError::InDoubt { id, doubt, repeatable: false });
+        }
+        let doubtful = self.doubt(message).await?;
+        self.attempt(guard, doubtful, asked.number, asked.body, leave, asked.request.deadline).await
     }
 
-    fn draft(&self, right: &Authorized<Send>, request: &SendRequest, body: &SendBody, now: Timestamp) -> Draft {
-        let intent = &request.intent;
+    fn draft(&self, asked: &Asked) -> Draft {
+        let now = self.sources.now();
+        let intent = &asked.request.intent;
         Draft {
             origins: Origins {
                 message_id: self.sources.message_id(now),
-                caller: right.caller().clone(),
-                number: right.number().clone(),
+                caller: asked.right.caller().clone(),
+                number: asked.right.number().clone(),
                 recipient: intent.recipient.clone(),
-                request_id: request.request_id.clone(),
-                handoff: Handoff::Direct,
+                request_id: asked.request.request_id.clone(),
+                handoff: asked.request.handoff,
                 labels: intent.labels.clone(),
-                metadata: request.metadata.clone(),
+                metadata: asked.request.metadata.clone(),
                 create_time: now,
             },
-            fingerprint: fingerprint(right, request, body),
+            fingerprint: asked.fingerprint,
+            queued: None,
         }
+    }
+}
+
+/// How long the patient wait at most: longer than any stream of theirs lives.
+const PATIENT: Duration = Duration::from_secs(24 * 3600);
+
+/// What a `request_id` stood for before this call.
+enum Before {
+    /// Nothing.
+    Never,
+    /// A message whose hand-over is decided.
+    Answered(Box<Sent>),
+    /// One whose hand-over is not.
+    Open(MessageId),
+}
+
+/// The answer to a send that got no leave. `open` is the message that a repeated call was to settle.
+fn turned_away(shut: Shut, open: Option<MessageId>) -> SendError {
+    match (open, shut) {
+        (Some(id), Shut::Host { retry } | Shut::Held { retry, .. } | Shut::Pace { wait: retry }) => {
+            let detail = "the repeated call has to wait".to_owned();
+            let doubt = Doubt { status: None, code: None, detail, retry_after: Some(retry) };
+            SendError::InDoubt { id, doubt, repeatable: true }
+        }
+        (_, Shut::Overloaded) => SendError::Overloaded,
+        (None, Shut::Host { retry }) => SendError::HostDown { retry },
+        (None, Shut::Held { retry, cause }) => SendError::NumberHeld { retry, cause },
+        (None, Shut::Pace { wait }) => SendError::PaceExceeded { wait },
     }
 }
 
@@ -210,6 +311,9 @@ fn fingerprint(right: &Authorized<Send>, request: &SendRequest, body: &SendBody)
     for (key, value) in &request.metadata {
         part(key.as_bytes());
         part(value.as_bytes());
+    }
+    if request.handoff == Handoff::Queued {
+        part(b"queued");
     }
     digest.finalize().into()
 }

@@ -2,7 +2,7 @@
 //!
 //! Three outcomes, not two. What is not known is recorded as such, and only evidence turns it into something else.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Messaging,
@@ -21,13 +21,13 @@ use crate::{
 };
 
 impl Messaging {
-    /// Records what Pilot Status answered, and tells what that means.
-    pub(super) async fn settle(&self, message: &Message, outcome: SendOutcome) -> Ended {
+    /// Records what Pilot Status answered for good, and tells what that means. Counts `attempts` calls.
+    pub(super) async fn settle(&self, message: &Message, outcome: SendOutcome, attempts: u32) -> Ended {
         let id = message.origins.message_id;
         let in_doubt_before = message.status == Status::InDoubt;
         match outcome {
             SendOutcome::Accepted(receipt) => {
-                let settled = self.store.settle(id, self.accepted(receipt)).await;
+                let settled = self.store.settle(id, Settlement { attempts, ..self.accepted(receipt) }).await;
                 // What was sent cannot be unsent: if its record fails, the answer is that nothing is known.
                 let message = settled.map_err(|error| {
                     self.in_doubt(
@@ -51,26 +51,37 @@ impl Messaging {
                     detail: format!("a repeated call was refused: {refusal}"),
                     retry_after: refusal.retry_after,
                 };
-                self.settle_doubt(message, doubt).await
+                self.settle_doubt(message, doubt, attempts).await
             }
             SendOutcome::Refused(refusal) => {
-                self.settle_failure(id, failure_of(&refusal), Origin::SendReply).await?;
+                self.settle_failure(id, failure_of(&refusal), Origin::SendReply, attempts).await?;
                 Err(SendError::Refused { id, refusal })
             }
             SendOutcome::NotSent { detail } if in_doubt_before => {
-                self.settle_doubt(message, Doubt { status: None, code: None, detail, retry_after: None }).await
+                self.settle_doubt(message, Doubt { status: None, code: None, detail, retry_after: None }, attempts)
+                    .await
             }
             SendOutcome::NotSent { detail } => {
                 let failure = Failure::of_handoff(FailureCode::NotSent, "pilot status could not be reached");
-                self.settle_failure(id, failure, Origin::Gateway).await?;
+                self.settle_failure(id, failure, Origin::Gateway, attempts).await?;
                 Err(SendError::NotSent { id, detail })
             }
-            SendOutcome::Unknown(doubt) => self.settle_doubt(message, doubt).await,
+            SendOutcome::Unknown(doubt) => self.settle_doubt(message, doubt, attempts).await,
         }
     }
 
-    async fn settle_doubt(&self, message: &Message, doubt: Doubt) -> Ended {
-        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept);
+    /// Records an attempt that did not settle the message, because another one follows.
+    pub(super) async fn note(&self, message: &Message, outcome: &SendOutcome) -> Result<Message, StoreError> {
+        let status = match outcome {
+            SendOutcome::Unknown(_) => Status::InDoubt,
+            SendOutcome::Accepted(_) | SendOutcome::Refused(_) | SendOutcome::NotSent { .. } => message.status,
+        };
+        let settlement = self.settlement(Observed::Reached(status), Origin::Gateway, Claim::Kept, 1);
+        self.store.settle(message.origins.message_id, settlement).await
+    }
+
+    async fn settle_doubt(&self, message: &Message, doubt: Doubt, attempts: u32) -> Ended {
+        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept, attempts);
         if let Err(error) = self.store.settle(message.origins.message_id, settlement).await {
             tracing::error!(message_id = %message.origins.message_id, %error, "a doubtful send could not be recorded");
         }
@@ -78,8 +89,14 @@ impl Messaging {
     }
 
     /// Nothing was queued, so the `request_id` may be used again.
-    async fn settle_failure(&self, id: MessageId, failure: Failure, origin: Origin) -> Result<(), SendError> {
-        let settlement = self.settlement(Observed::Failed(failure), origin, Claim::Released);
+    async fn settle_failure(
+        &self,
+        id: MessageId,
+        failure: Failure,
+        origin: Origin,
+        attempts: u32,
+    ) -> Result<(), SendError> {
+        let settlement = self.settlement(Observed::Failed(failure), origin, Claim::Released, attempts);
         self.store.settle(id, settlement).await?;
         Ok(())
     }
@@ -89,25 +106,31 @@ impl Messaging {
         if message.status == Status::InDoubt {
             return Ok(message);
         }
-        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept);
+        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept, 1);
         self.store.settle(message.origins.message_id, settlement).await
     }
 
-    fn in_doubt(&self, message: &Message, doubt: Doubt) -> SendError {
-        let repeatable = message.origins.request_id.is_some() && self.is_replayable(message);
+    pub(super) fn in_doubt(&self, message: &Message, doubt: Doubt) -> SendError {
+        let origins = &message.origins;
+        let repeatable = origins.request_id.is_some() && self.is_replayable(origins.create_time);
         SendError::InDoubt { id: message.origins.message_id, doubt, repeatable }
     }
 
-    pub(super) fn is_replayable(&self, message: &Message) -> bool {
-        let window = SignedDuration::try_from(self.options.replay_window).unwrap_or(SignedDuration::MAX);
-        self.sources.now().duration_since(message.origins.create_time) < window
+    /// Whether Pilot Status still knows the key of a message that was first sent at `since` or later.
+    pub(super) fn is_replayable(&self, since: Timestamp) -> bool {
+        self.sources.now().duration_since(since) < self.replay_window()
     }
 
-    fn accepted(&self, receipt: Receipt) -> Settlement {
+    pub(super) fn replay_window(&self) -> SignedDuration {
+        SignedDuration::try_from(self.options.replay_window).unwrap_or(SignedDuration::MAX)
+    }
+
+    pub(super) fn accepted(&self, receipt: Receipt) -> Settlement {
         let observed_at = self.sources.now();
         let at = receipt.created_at.unwrap_or(observed_at);
         Settlement {
             fact: Fact { status: receipt.status, at, observed_at, origin: Origin::SendReply, ids: receipt.ids },
+            attempts: 1,
             flow_token: receipt.flow_token,
             claim: Claim::Kept,
         }
@@ -115,7 +138,7 @@ impl Messaging {
 }
 
 /// How a refusal stands in the message's record.
-fn failure_of(refusal: &Refusal) -> Failure {
+pub(super) fn failure_of(refusal: &Refusal) -> Failure {
     Failure {
         raw_code: refusal.code.clone().unwrap_or_else(|| FailureCode::Rejected.word().to_owned()),
         message: refusal.message.clone(),

@@ -7,7 +7,13 @@ mod http;
 mod incoming;
 pub mod logging;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +30,11 @@ use crate::{
     store::{self, Store, StoreError},
     tracking::Tracking,
     upstream::Upstream,
+    vault::{Place, RootKey, RootKeyError, UnsealError, Vault},
 };
+
+/// Where a root key is kept that nobody has given, inside the data directory.
+const ROOT_KEY_FILE: &str = "root.key";
 
 /// By now every send is settled; whoever does not take its answers and close within this time is not waited for.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -51,6 +61,15 @@ pub enum StartError {
     /// The store did not answer.
     #[error(transparent)]
     Read(#[from] StoreError),
+    /// There is no root key.
+    #[error("vault.root_key: {0}")]
+    RootKey(#[from] RootKeyError),
+    /// The root key is not the one under which the queue was sealed.
+    #[error(
+        "the root key does not open the bodies of queued messages in {0}: {1}; start with the root key that they were \
+         sealed under (vault.root_key, by default the file {file} in the data directory)", file = ROOT_KEY_FILE
+    )]
+    Sealed(PathBuf, UnsealError),
     /// The HTTP client could not be built.
     #[error("cannot prepare calls to pilot status: {0}")]
     Upstream(String),
@@ -71,6 +90,7 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
     let http_listener = listen(config.http_listen).await?;
     let (grpc, http) = (address(&grpc_listener, config.grpc.listen)?, address(&http_listener, config.http_listen)?);
 
+    let directory = config.store.directory.clone();
     let store = store::open(config.store).await?;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
     let keys = Arc::new(KeyRing::of(config.numbers));
@@ -78,14 +98,32 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
     let draining = CancellationToken::new();
     let closing = CancellationToken::new();
 
-    let messaging = Messaging::new(Arc::clone(&store), upstream, Arc::clone(&keys), sources.clone(), config.messaging);
+    let vault = open_vault(&*store, config.root_key, &directory, &sources).await?;
+    let messaging = Messaging::new(
+        Arc::clone(&store),
+        upstream,
+        Arc::clone(&keys),
+        vault,
+        sources.clone(),
+        config.messaging,
+        draining.clone(),
+    );
     let recovered = messaging.recover().await?;
     if recovered > 0 {
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
+    messaging.run_queue();
     let tracking = Tracking::new(Arc::clone(&store), Arc::clone(&keys), sources.clone());
     let fanout = Fanout::new(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
-    let api = MessagingApi::new(messaging.clone(), fanout, Arc::clone(&identity), keys, sources);
+    let api = MessagingApi::new(
+        messaging.clone(),
+        fanout,
+        Arc::clone(&identity),
+        keys,
+        sources,
+        config.grpc.bulk,
+        draining.clone(),
+    );
 
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut ports = JoinSet::new();
@@ -162,6 +200,28 @@ impl Gateway {
         if let Some(Ok(Err(error))) = self.ports.join_next().await {
             tracing::warn!(%error, "a port did not end well");
         }
+    }
+}
+
+/// The vault, if it opens what is in the store.
+async fn open_vault(
+    store: &dyn Store,
+    key: Option<RootKey>,
+    directory: &Path,
+    sources: &Sources,
+) -> Result<Vault, StartError> {
+    let key = match key {
+        Some(key) => key,
+        None => RootKey::kept_in(&directory.join(ROOT_KEY_FILE), sources)?,
+    };
+    let vault = Vault::open(&key, sources.clone());
+    match store.oldest_body().await? {
+        Some((id, body)) => match vault.unseal(Place::Outbox(id), &body) {
+            Err(error @ UnsealError::OtherKey) => Err(StartError::Sealed(directory.to_owned(), error)),
+            // One damaged body is told of when its turn comes, and keeps nothing else from working.
+            Ok(_) | Err(UnsealError::Damaged) => Ok(vault),
+        },
+        None => Ok(vault),
     }
 }
 

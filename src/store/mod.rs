@@ -23,6 +23,7 @@
 //!
 //! Adapters stay private; every adapter passes the suite in `tests/store/conformance/`.
 
+mod outbox;
 mod sqlite;
 
 use std::{path::PathBuf, sync::Arc};
@@ -31,12 +32,17 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+pub use self::outbox::{
+    Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, Terms, Withdrawn,
+};
 use crate::domain::{
     event::Event,
     ids::{CallerName, CorrelationId, ExternalId, MessageId, NumberName, RequestId, UpstreamId},
     merge::Fact,
     message::{ForeignIds, Message, Origins},
     position::{Epoch, Position},
+    secret::Sealed,
+    status::Status,
 };
 
 /// Where and how the store is kept.
@@ -52,12 +58,21 @@ pub struct Options {
     pub readers: usize,
     /// How many of the newest log entries are kept in memory for those who read along.
     pub recent: usize,
+    /// How much the outbox may hold.
+    pub outbox: OutboxBounds,
 }
 
 impl Options {
     /// The defaults, for this directory.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), write_queue: 4096, commit_batch: 512, readers: 4, recent: 4096 }
+        Self {
+            directory: directory.into(),
+            write_queue: 4096,
+            commit_batch: 512,
+            readers: 4,
+            recent: 4096,
+            outbox: OutboxBounds { messages: 1_000_000, bytes: 4 << 30 },
+        }
     }
 }
 
@@ -123,6 +138,8 @@ pub struct Draft {
     pub origins: Origins,
     /// A digest of everything that the request asks for. A `request_id` stands for one fingerprint.
     pub fingerprint: [u8; 32],
+    /// For the outbox, if the message is handed over later.
+    pub queued: Option<Queued>,
 }
 
 /// What became of a draft.
@@ -134,6 +151,8 @@ pub enum Accepted {
     Before(Message),
     /// The caller's `request_id` was used before, for another request; nothing was recorded.
     Reused(MessageId),
+    /// The outbox holds as much as it may; nothing was recorded.
+    Full,
 }
 
 /// What a `request_id` stands for.
@@ -150,6 +169,8 @@ pub struct Claimed {
 pub struct Settlement {
     /// The status it led to.
     pub fact: Fact,
+    /// Calls of Pilot Status that this counts for.
+    pub attempts: u32,
     /// Token of a flow, if the answer carried one.
     pub flow_token: Option<String>,
     /// What becomes of the caller's `request_id`.
@@ -230,8 +251,27 @@ pub trait Store: Send + Sync + 'static {
     /// The newest message of the number with this foreign id.
     async fn find(&self, number: &NumberName, key: Key) -> Result<Option<Message>, StoreError>;
 
-    /// Messages that were accepted and never settled, oldest first, at most `limit`.
+    /// Messages that were accepted for hand-over at once and are still pending, oldest first, at most `limit`.
     async fn pending(&self, limit: usize) -> Result<Vec<Message>, StoreError>;
+
+    /// Leases rows of the outbox.
+    async fn lease(&self, terms: Terms) -> Result<Leases, StoreError>;
+
+    /// Records how a leased attempt ended; `None`, and nothing is recorded, if the lease is no longer the newest one or
+    /// its row is gone.
+    async fn settle_lease(&self, lease: Lease, end: LeaseEnd) -> Result<Option<LeaseSettled>, StoreError>;
+
+    /// Takes out the rows that have expired.
+    async fn expire(&self, expiry: Expiry) -> Result<Expired, StoreError>;
+
+    /// Takes a message with the expected status out of the outbox and folds the fact in, unless it is under a lease.
+    async fn withdraw(&self, id: MessageId, expected: Status, fact: Fact) -> Result<Withdrawn, StoreError>;
+
+    /// Ends every lease as of `at`. For an owner who has just opened the store: those who held them are gone.
+    async fn end_leases(&self, at: Timestamp) -> Result<(), StoreError>;
+
+    /// The oldest body in the outbox, with its message: what tells whether the bodies can still be read.
+    async fn oldest_body(&self) -> Result<Option<(MessageId, Sealed)>, StoreError>;
 
     /// At most `limit` entries behind `after`, oldest first.
     async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError>;

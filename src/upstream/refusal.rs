@@ -32,6 +32,8 @@ pub enum RefusalClass {
     NotFound,
     /// 409 and every other refusal: the state of things is against it.
     Conflict,
+    /// 409 with a code that says so: nothing of this number is taken for now.
+    Blocked,
     /// 429.
     RateLimited,
 }
@@ -79,6 +81,7 @@ pub(super) fn verdict(status: u16, code: Option<&str>) -> Verdict {
     match (status, code) {
         // An earlier call with this key is still running, or ended with other bytes: either way it may have been taken.
         (409, Some("IDEMPOTENCY_KEY_IN_USE" | "IDEMPOTENCY_KEY_REUSED")) => Verdict::Unknown,
+        (409, Some("NUMBER_BLOCKED" | "WHATSAPP_INSTANCE_NOT_CONNECTED")) => Verdict::Refused(RefusalClass::Blocked),
         (401, _) => Verdict::Refused(RefusalClass::KeyRefused),
         (402, _) => Verdict::Refused(RefusalClass::Payment),
         (403, _) => Verdict::Refused(RefusalClass::Forbidden),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::domain::{
@@ -26,10 +26,29 @@ impl SendBody {
         serde_json::to_vec(&Wire::of(intent)).map(|bytes| Self(bytes.into()))
     }
 
+    /// A body that was kept, as it is first sent at `since`. A time to deliver at that has passed by then is left out,
+    /// for Pilot Status does not say what it makes of one; the same `since` gives the same bytes.
+    pub fn kept(bytes: &[u8], since: Timestamp) -> Result<Self, serde_json::Error> {
+        let kept: DeliverAt = serde_json::from_slice(bytes)?;
+        if kept.deliver_at.is_none_or(|at| at > since) {
+            return Ok(Self(Bytes::copy_from_slice(bytes)));
+        }
+        let mut body: Map<String, Value> = serde_json::from_slice(bytes)?;
+        body.remove("deliverAt");
+        serde_json::to_vec(&body).map(|bytes| Self(bytes.into()))
+    }
+
     /// The bytes as they go over the wire.
     pub fn bytes(&self) -> Bytes {
         self.0.clone()
     }
+}
+
+/// What decides whether a kept body goes as it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeliverAt {
+    deliver_at: Option<Timestamp>,
 }
 
 #[derive(Default, Serialize)]

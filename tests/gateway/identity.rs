@@ -47,9 +47,21 @@ async fn call_all(channel: &Channel, credential: Option<&str>, id: &str) -> Vec<
     let by_id = v1::get_message_request::Key::MessageId(id.to_owned());
     let lookup = v1::GetMessageRequest { key: Some(by_id), refresh: true };
     let cancel = v1::CancelMessagesRequest { message_ids: vec![id.to_owned()] };
+    let item = v1::SendMessagesRequest { correlation_key: "k".to_owned(), message: Some(text(READER, "x")) };
+    let bulk = match client.send_messages(futures_util::stream::iter([item])).await {
+        Ok(results) => match results.into_inner().message().await.unwrap().unwrap().result.unwrap() {
+            v1::send_messages_response::Result::Accepted(_) => Ok(()),
+            // As it would have come from SendMessage.
+            v1::send_messages_response::Result::Refused(refused) => {
+                let details = refused.encode_to_vec().into();
+                Err(Status::with_details(Code::from(refused.code), refused.message, details))
+            }
+        },
+        Err(status) => Err(status),
+    };
     vec![
         ("SendMessage", client.send_message(text(READER, "x")).await.map(drop)),
-        ("SendMessages", client.send_messages(futures_util::stream::empty()).await.map(drop)),
+        ("SendMessages", bulk),
         ("GetMessage", client.get_message(lookup).await.map(drop)),
         ("ListMessages", client.list_messages(v1::ListMessagesRequest::default()).await.map(drop)),
         (
@@ -147,13 +159,13 @@ async fn every_call_asks_for_its_own_right() {
         "StreamStatusUpdates",
         "CommitCursor",
     ];
-    let stranger = [denied, later, unseen, later, None, denied, later];
+    let stranger = [denied, denied, unseen, later, None, denied, later];
     // It reads its own messages, and this one is not.
-    let billing = [None, later, unseen, later, None, None, later];
-    let auditor = [denied, later, None, later, None, None, later];
-    let blind = [None, later, unseen, later, None, denied, later];
+    let billing = [None, None, unseen, later, None, None, later];
+    let auditor = [denied, denied, None, later, None, None, later];
+    let blind = [None, None, unseen, later, None, denied, later];
     let cases =
-        [(STRANGER_TOKEN, stranger, 0), (sender, blind, 1), (OTHER_TOKEN, billing, 1), (AUDITOR_TOKEN, auditor, 1)];
+        [(STRANGER_TOKEN, stranger, 0), (sender, blind, 2), (OTHER_TOKEN, billing, 2), (AUDITOR_TOKEN, auditor, 1)];
     let mut reached = before;
     for (token, expected, requests) in cases {
         let ended = call_all(&channel, Some(&format!("Bearer {token}")), &id).await;
@@ -162,7 +174,7 @@ async fn every_call_asks_for_its_own_right() {
             let told = told.as_ref().map(|told| (told.code, told.reason.as_str()));
             assert_eq!((name, told), (expected_name, expected), "{token}");
         }
-        // What was refused did not reach the double: a send, or the auditor's read-back, is all there is.
+        // What was refused did not reach the double: sends, or the auditor's read-back, are all there is.
         reached += requests;
         assert_eq!(world.double.requests().len(), reached, "{token}");
     }

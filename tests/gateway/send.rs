@@ -154,8 +154,9 @@ async fn refusals_of_pilot_status_are_told_by_the_table() {
         ("0017", Code::InvalidArgument, "INVALID_DESTINATION", "400", None),
         ("0018", Code::FailedPrecondition, "SUBSCRIPTION_REQUIRED_FOR_MEDIA", "402", None),
         ("0019", Code::FailedPrecondition, "NUMBER_BLOCKED", "409", None),
-        ("0014", Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED", "429", Some(17)),
         ("0015", Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED", "429", Some(1)),
+        // The last one, since nobody calls for this number before the 17 s are over.
+        ("0014", Code::ResourceExhausted, "UPSTREAM_RATE_LIMITED", "429", Some(17)),
     ];
     for (suffix, code, reason, status, retry_after) in cases {
         let request = text(&format!("+551198765{suffix}"), "no");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use pilotgate::{
     config::{
         self, Config, SecretRef, Settings,
-        settings::{CallerSettings, GrantSettings, NumberSettings},
+        settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings, Span},
     },
     domain::{principal::Permission, secret::TokenHash, sources::Sources},
     proto::v1::{self, messaging_service_client::MessagingServiceClient, send_message_request::Content},
@@ -75,6 +75,10 @@ impl World {
         settings.http.listen = "127.0.0.1:0".parse().unwrap();
         settings.upstream.base_url = self.double.base_url().to_owned();
         settings.store.directory = self.directory.path().join("data");
+        // One attempt for one call, and no number held back for long, so that each call shows what it met itself. Tests of
+        // repeated attempts and of holding back set what they need.
+        settings.messaging.attempts = 1;
+        settings.breaker.number_first = Span(Duration::from_millis(1));
         settings.numbers = vec![NumberSettings {
             name: NUMBER.to_owned(),
             upstream_id: Some("wn_upstream_id".to_owned()),
@@ -82,6 +86,7 @@ impl World {
             key: inline(&number.key),
             webhook_token: Some(inline(PATH_TOKEN)),
             webhook_secrets: vec![inline(&account.webhook_secret)],
+            pace: PaceSettings::default(),
         }];
         let caller = |name: &str, token: &str, permissions: &[Permission]| CallerSettings {
             name: name.to_owned(),
@@ -261,6 +266,7 @@ pub fn second_number(world: &World) -> NumberSettings {
         key: inline(&number.key),
         webhook_token: Some(inline(SECOND_PATH_TOKEN)),
         webhook_secrets: Vec::new(),
+        pace: PaceSettings::default(),
     }
 }
 

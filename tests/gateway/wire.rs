@@ -342,11 +342,7 @@ async fn what_later_versions_serve_says_so() {
     let world = World::new().await;
     let gateway = world.gateway().await;
     let mut client = client(&gateway).await;
-    let queued =
-        v1::SendMessageRequest { handoff: v1::Handoff::Queued.into(), ..crate::support::text("+5511987650101", "x") };
     let told = [
-        error_of(client.send_message(queued).await),
-        error_of(client.send_messages(futures_util::stream::empty()).await),
         error_of(client.list_messages(v1::ListMessagesRequest::default()).await),
         error_of(client.commit_cursor(v1::CommitCursorRequest::default()).await),
     ];

@@ -8,7 +8,7 @@ use pilotgate::{
     cli::Cli,
     config::{
         self, Settings,
-        settings::{CallerSettings, NumberSettings},
+        settings::{CallerSettings, NumberSettings, PaceSettings},
     },
     domain::{
         secret::{CallerToken, TokenHash},
@@ -312,6 +312,7 @@ fn debug_prints_hide_every_secret() {
         key: inline(KEY),
         webhook_token: Some(inline(PATH_TOKEN)),
         webhook_secrets: vec![inline(SECRET)],
+        pace: PaceSettings::default(),
     }];
     settings.callers = vec![CallerSettings {
         name: "orders".to_owned(),

@@ -31,7 +31,7 @@ pub fn draft(n: u128) -> Draft {
         metadata: BTreeMap::from([("order".to_owned(), n.to_string())]),
         create_time: at(0),
     };
-    Draft { origins, fingerprint: [1; 32] }
+    Draft { origins, fingerprint: [1; 32], queued: None }
 }
 
 /// The same, asked for by this caller under this `request_id`.
@@ -91,7 +91,7 @@ pub fn of(ids: ForeignIds, fact: Fact) -> Fact {
 
 /// An attempt that led to this fact, and nothing besides.
 pub fn settled(fact: Fact) -> Settlement {
-    Settlement { fact, flow_token: None, claim: Claim::Kept }
+    Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept }
 }
 
 pub fn sightings(facts: impl IntoIterator<Item = Fact>) -> Vec<Sighting> {

@@ -12,7 +12,7 @@ mod violations;
 
 pub(super) use self::{
     filter::{follow_request, message_ids},
-    reply::{cancel_response, frame, message},
+    reply::{cancel_response, frame, message, rpc_status},
     send::send_request,
     violations::Violations,
 };

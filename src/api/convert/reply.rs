@@ -1,5 +1,8 @@
 //! Messages and frames, to the wire.
 
+use prost::Message as _;
+use tonic_types::pb;
+
 use super::times::{proto, proto_span};
 use crate::{
     domain::{
@@ -15,6 +18,9 @@ use crate::{
     messaging::{CancelOutcome, CancelResult},
     proto::v1,
 };
+
+/// A cancellation of more messages than this is answered without them.
+const TOLD_WHOLE: usize = 1000;
 
 /// A message.
 pub(in crate::api) fn message(message: Message) -> v1::Message {
@@ -52,8 +58,17 @@ pub(in crate::api) fn message(message: Message) -> v1::Message {
     }
 }
 
-/// The results of a cancellation.
+/// A status as it stands inside a message: with its code, its text and all of its details.
+pub(in crate::api) fn rpc_status(status: &tonic::Status) -> pb::Status {
+    // The details of our own statuses are an encoded status already.
+    let whole = pb::Status::decode(status.details()).unwrap_or_default();
+    pb::Status { code: status.code().into(), message: status.message().to_owned(), details: whole.details }
+}
+
+/// The results of a cancellation. Those of very many come without their messages, which would make the answer too long
+/// for most clients.
 pub(in crate::api) fn cancel_response(results: Vec<CancelResult>) -> v1::CancelMessagesResponse {
+    let told = results.len() <= TOLD_WHOLE;
     let results = results.into_iter().map(|result| v1::CancelResult {
         message_id: result.id.to_string(),
         outcome: match result.outcome {
@@ -64,7 +79,7 @@ pub(in crate::api) fn cancel_response(results: Vec<CancelResult>) -> v1::CancelM
             CancelOutcome::Unclear => v1::CancelOutcome::Unspecified,
         }
         .into(),
-        message: result.message.map(message),
+        message: result.message.filter(|_| told).map(message),
         detail: result.detail,
     });
     v1::CancelMessagesResponse { results: results.collect() }
@@ -200,5 +215,8 @@ const fn failure_code(code: FailureCode) -> v1::FailureCode {
         FailureCode::MetaRateLimited => v1::FailureCode::MetaRateLimited,
         FailureCode::Rejected => v1::FailureCode::Rejected,
         FailureCode::NotSent => v1::FailureCode::NotSent,
+        FailureCode::QueueExpired => v1::FailureCode::QueueExpired,
+        FailureCode::BodyUnreadable => v1::FailureCode::BodyUnreadable,
+        FailureCode::ResolvedNotSent => v1::FailureCode::ResolvedNotSent,
     }
 }

@@ -12,9 +12,8 @@ use super::{
     violations::Violations,
 };
 use crate::{
-    api::status::not_implemented,
-    domain::{ids::RequestId, intent::Intent},
-    messaging::SendRequest,
+    domain::{ids::RequestId, intent::Intent, message::Handoff},
+    messaging::{SendRequest, Waiting},
     proto::v1,
 };
 
@@ -23,6 +22,7 @@ pub(in crate::api) fn send_request(
     request: v1::SendMessageRequest,
     now: Timestamp,
     deadline: Option<Instant>,
+    waiting: Waiting,
 ) -> Result<SendRequest, Status> {
     let handoff = request.handoff();
     let mut wrong = Violations::default();
@@ -63,10 +63,11 @@ pub(in crate::api) fn send_request(
         mark_read: request.mark_read,
     });
     let intent = wrong.finish(intent)?;
-    if handoff == v1::Handoff::Queued {
-        return Err(not_implemented("HANDOFF_QUEUED"));
-    }
-    Ok(SendRequest { intent, metadata: request.metadata, request_id, deadline, overdue })
+    let handoff = match handoff {
+        v1::Handoff::Queued => Handoff::Queued,
+        v1::Handoff::Direct | v1::Handoff::Unspecified => Handoff::Direct,
+    };
+    Ok(SendRequest { intent, metadata: request.metadata, request_id, handoff, deadline, waiting, overdue })
 }
 
 fn time(wrong: &mut Violations, field: &str, time: Option<prost_types::Timestamp>) -> Option<Timestamp> {

@@ -67,7 +67,13 @@ impl Violations {
         if range.contains(&count) {
             return Some(());
         }
-        self.add(field, format!("must have {} to {} entries", range.start(), range.end()));
+        self.add(
+            field,
+            match range.end() {
+                &usize::MAX => format!("must have {} or more entries", range.start()),
+                most => format!("must have {} to {most} entries", range.start()),
+            },
+        );
         None
     }
 

@@ -10,6 +10,7 @@ mod schema;
 mod writer;
 
 mod log;
+mod outbox;
 mod rows;
 
 use std::sync::Arc;
@@ -20,13 +21,16 @@ use tokio::sync::watch;
 
 use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
 use super::{
-    Accepted, Claimed, Draft, Key, OpenError, Options, Page, Recorded, Settlement, Sighting, Store, StoreError,
+    Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, OpenError, Options,
+    OutboxBounds, Page, Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn,
 };
 use crate::domain::{
     ids::{CallerName, MessageId, NumberName, RequestId},
     merge::Fact,
     message::Message,
     position::{Epoch, Position},
+    secret::Sealed,
+    status::Status,
 };
 
 /// An open store.
@@ -37,6 +41,7 @@ pub(super) struct SqliteStore {
     head: watch::Receiver<Position>,
     epoch: Epoch,
     cursor_key: [u8; 32],
+    outbox: OutboxBounds,
 }
 
 /// Opens on a thread of its own, since disks are slow.
@@ -66,13 +71,15 @@ fn open_blocking(options: &Options) -> Result<SqliteStore, OpenError> {
         head,
         epoch: identity.epoch,
         cursor_key: identity.cursor_key,
+        outbox: options.outbox,
     })
 }
 
 #[async_trait]
 impl Store for SqliteStore {
     async fn accept(&self, draft: Draft) -> Result<Accepted, StoreError> {
-        self.writer.write(move |tx| rows::accept(tx, &draft)).await
+        let bounds = self.outbox;
+        self.writer.write(move |tx| rows::accept(tx, &draft, bounds)).await
     }
 
     async fn claimed(&self, caller: &CallerName, request_id: &RequestId) -> Result<Option<Claimed>, StoreError> {
@@ -110,6 +117,30 @@ impl Store for SqliteStore {
 
     async fn pending(&self, limit: usize) -> Result<Vec<Message>, StoreError> {
         self.readers.read(move |db| rows::pending(db, limit)).await
+    }
+
+    async fn lease(&self, terms: Terms) -> Result<Leases, StoreError> {
+        self.writer.write(move |tx| outbox::lease(tx, &terms)).await
+    }
+
+    async fn settle_lease(&self, lease: Lease, end: LeaseEnd) -> Result<Option<LeaseSettled>, StoreError> {
+        self.writer.write(move |tx| outbox::settle(tx, lease, &end)).await
+    }
+
+    async fn expire(&self, expiry: Expiry) -> Result<Expired, StoreError> {
+        self.writer.write(move |tx| outbox::expire(tx, &expiry)).await
+    }
+
+    async fn withdraw(&self, id: MessageId, expected: Status, fact: Fact) -> Result<Withdrawn, StoreError> {
+        self.writer.write(move |tx| outbox::withdraw(tx, id, expected, &fact)).await
+    }
+
+    async fn end_leases(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.writer.write(move |tx| outbox::end_leases(tx.db, at)).await
+    }
+
+    async fn oldest_body(&self) -> Result<Option<(MessageId, Sealed)>, StoreError> {
+        self.readers.read(outbox::oldest_body).await
     }
 
     async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError> {

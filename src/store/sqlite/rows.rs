@@ -3,15 +3,15 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    super::{Accepted, Claim, Claimed, Draft, Recorded, Settlement, StoreError},
-    log,
+    super::{Accepted, Claim, Claimed, Draft, OutboxBounds, Recorded, Settlement, StoreError},
+    log, outbox,
     writer::Writing,
 };
 use crate::domain::{
     event::Update,
     ids::{CallerName, MessageId, NumberName, RequestId},
     merge::{Fact, Merged, Observed},
-    message::{ForeignIds, Message},
+    message::{ForeignIds, Handoff, Message},
     status::{Origin, Status},
 };
 
@@ -19,7 +19,7 @@ use crate::domain::{
 const MOST_EARLY: i64 = 100_000;
 
 /// Records a new pending message and its first log entry, or finds what the `request_id` stands for.
-pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft) -> Result<Accepted, StoreError> {
+pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft, bounds: OutboxBounds) -> Result<Accepted, StoreError> {
     let origins = &draft.origins;
     if let Some(request_id) = &origins.request_id
         && let Some(claimed) = claimed(writing.db, &origins.caller, request_id)?
@@ -28,12 +28,17 @@ pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft) -> Result<Accepte
         let id = claimed.message.origins.message_id;
         return Ok(if same { Accepted::Before(claimed.message) } else { Accepted::Reused(id) });
     }
+    if let Some(queued) = &draft.queued
+        && outbox::is_full(writing.db, bounds, queued)?
+    {
+        return Ok(Accepted::Full);
+    }
     let message = Message::accepted(origins.clone());
     writing
         .db
         .prepare_cached(
             "INSERT INTO messages (message_id, caller, number, request_id, fingerprint, pending, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             origins.message_id.as_bytes(),
@@ -41,8 +46,12 @@ pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft) -> Result<Accepte
             origins.number.as_str(),
             origins.request_id.as_ref().map(|id| id.as_str()),
             draft.fingerprint,
+            is_pending(&message),
             serde_json::to_string(&message)?,
         ])?;
+    if let Some(queued) = &draft.queued {
+        outbox::insert(writing.db, writing.db.last_insert_rowid(), origins, queued)?;
+    }
     let pending = Fact {
         status: Observed::Reached(Status::Pending),
         at: origins.create_time,
@@ -72,8 +81,18 @@ pub(super) fn claimed(
 
 /// Folds the outcome of an attempt into its message and joins the facts that waited for the ids it brought.
 pub(super) fn settle(writing: &mut Writing<'_>, id: MessageId, settlement: &Settlement) -> Result<Message, StoreError> {
-    let (seq, mut message) = existing(writing.db, id)?;
-    message.attempts += 1;
+    let (seq, message) = existing(writing.db, id)?;
+    settle_row(writing, seq, message, settlement)
+}
+
+/// The same for a message that has been read already.
+pub(super) fn settle_row(
+    writing: &mut Writing<'_>,
+    seq: i64,
+    mut message: Message,
+    settlement: &Settlement,
+) -> Result<Message, StoreError> {
+    message.attempts += settlement.attempts;
     message.flow_token = message.flow_token.or_else(|| settlement.flow_token.clone());
     fold(writing, &mut message, &settlement.fact)?;
     join_early(writing, &mut message)?;
@@ -120,7 +139,7 @@ pub(super) fn find(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Re
     locate(db, number, ids).map(|found| found.map(|(_, message)| message))
 }
 
-/// Messages accepted and never settled.
+/// Messages accepted for hand-over at once and still pending.
 pub(super) fn pending(db: &Connection, limit: usize) -> Result<Vec<Message>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = db.prepare_cached("SELECT seq, record FROM messages WHERE pending ORDER BY seq LIMIT ?1")?;
@@ -128,7 +147,7 @@ pub(super) fn pending(db: &Connection, limit: usize) -> Result<Vec<Message>, Sto
     rows.map(|row| Ok(serde_json::from_str(&row?.1)?)).collect()
 }
 
-fn fold(writing: &mut Writing<'_>, message: &mut Message, fact: &Fact) -> Result<Merged, StoreError> {
+pub(super) fn fold(writing: &mut Writing<'_>, message: &mut Message, fact: &Fact) -> Result<Merged, StoreError> {
     let merged = message.merge(fact);
     if merged != Merged::Known {
         log::append(writing, Update::of(message, fact, merged == Merged::Correction))?;
@@ -236,12 +255,16 @@ fn locate(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Opti
     select(db, sql, (id, number.as_str()))
 }
 
-fn existing(db: &Connection, id: MessageId) -> Result<(i64, Message), StoreError> {
+pub(super) fn existing(db: &Connection, id: MessageId) -> Result<(i64, Message), StoreError> {
     select(db, "SELECT seq, record FROM messages WHERE message_id = ?1", [id.as_bytes()])?
         .ok_or_else(|| StoreError::Failed(format!("there is no message {id}")))
 }
 
-fn select(db: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Option<(i64, Message)>, StoreError> {
+pub(super) fn select(
+    db: &Connection,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> Result<Option<(i64, Message)>, StoreError> {
     let found = db.prepare_cached(sql)?.query_row(params, stored).optional()?;
     found.map(|(seq, record)| Ok((seq, serde_json::from_str(&record)?))).transpose()
 }
@@ -250,7 +273,12 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
-fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> {
+/// A hand-over at once has begun and left no answer yet.
+fn is_pending(message: &Message) -> bool {
+    message.status == Status::Pending && message.origins.handoff == Handoff::Direct
+}
+
+pub(super) fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> {
     let ids = &message.ids;
     db.prepare_cached(
         "UPDATE messages SET upstream_id = ?2, correlation_id = ?3, external_id = ?4, pending = ?5, record = ?6
@@ -261,7 +289,7 @@ fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> 
         ids.upstream.as_ref().map(|id| id.as_str()),
         ids.correlation.as_ref().map(|id| id.as_str()),
         ids.external.as_ref().map(|id| id.as_str()),
-        message.status == Status::Pending && message.attempts == 0,
+        is_pending(message),
         serde_json::to_string(message)?,
     ])?;
     Ok(())

@@ -1,0 +1,132 @@
+//! Many sends over one stream: each item is a send of its own, and its trouble is its own.
+//!
+//! Items are read only as far as there is room for them, so that a caller is slowed down by HTTP/2 and never refused for
+//! being fast. Once the caller has sent everything, or the gateway ends, what is in flight is still answered.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::{Stream, StreamExt, future, stream};
+use prost::Message as _;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::{
+    convert::{self, Violations},
+    messaging::MessagingApi,
+    status::draining,
+};
+use crate::{domain::principal::Principal, messaging::Waiting, proto::v1};
+
+/// Longest correlation key, in bytes.
+const MAX_KEY: usize = 200;
+
+/// How much one stream may have in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkOptions {
+    /// Items.
+    pub items: usize,
+    /// Bytes of their requests. One item larger than that goes alone.
+    pub bytes: u32,
+}
+
+/// What all items of a stream share.
+#[derive(Clone)]
+struct Bulk {
+    api: MessagingApi,
+    principal: Principal,
+    deadline: Option<Instant>,
+    /// Keys of the items in flight.
+    keys: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The results, in the order in which they become known.
+pub(super) fn results(
+    api: MessagingApi,
+    principal: Principal,
+    deadline: Option<Instant>,
+    items: Streaming<v1::SendMessagesRequest>,
+    ending: CancellationToken,
+    options: BulkOptions,
+) -> impl Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send {
+    let bulk = Bulk { api, principal, deadline, keys: Arc::default() };
+    let room = Arc::new(Semaphore::new(options.bytes as usize));
+    // Why no further items are read, unless it is the caller's half-close.
+    let broken: Arc<Mutex<Option<Status>>> = Arc::default();
+    let note = |status: Status| {
+        let broken = Arc::clone(&broken);
+        move || *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(status)
+    };
+    let (note_drain, broke) = (note(draining()), Arc::clone(&broken));
+    let ended = async move {
+        ending.cancelled_owned().await;
+        note_drain();
+    };
+    let readable = items
+        .scan((), move |(), item| {
+            let broke = &broke;
+            future::ready(
+                item.map_err(|status| *broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(status)).ok(),
+            )
+        })
+        .take_until(ended)
+        .then(move |item| {
+            let (room, weight) = (Arc::clone(&room), weight(&item, options.bytes));
+            async move { (item, room.acquire_many_owned(weight).await.ok()) }
+        });
+    let answers = readable.map(move |(item, held)| bulk.clone().answer(item, held)).buffer_unordered(options.items);
+    let last = stream::once(future::lazy(move |_| broken.lock().unwrap_or_else(PoisonError::into_inner).take()));
+    answers.map(Ok).chain(last.filter_map(|broken| future::ready(broken.map(Err))))
+}
+
+fn weight(item: &v1::SendMessagesRequest, most: u32) -> u32 {
+    u32::try_from(item.encoded_len()).unwrap_or(u32::MAX).min(most)
+}
+
+impl Bulk {
+    async fn answer(
+        self,
+        item: v1::SendMessagesRequest,
+        _held: Option<OwnedSemaphorePermit>,
+    ) -> v1::SendMessagesResponse {
+        use v1::send_messages_response::Result::{Accepted, Refused};
+        let v1::SendMessagesRequest { correlation_key, message } = item;
+        let result = match self.enter(&correlation_key, message) {
+            Ok(message) => {
+                let sent = self.api.send(&self.principal, message, self.deadline, Waiting::Patient).await;
+                self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&correlation_key);
+                sent
+            }
+            Err(status) => Err(status),
+        };
+        let result = match result {
+            Ok(accepted) => Accepted(accepted),
+            Err(status) => Refused(convert::rpc_status(&status)),
+        };
+        v1::SendMessagesResponse { correlation_key, result: Some(result) }
+    }
+
+    /// Checks what belongs to the item and not to its message, and notes its key.
+    fn enter(&self, key: &str, message: Option<v1::SendMessageRequest>) -> Result<v1::SendMessageRequest, Status> {
+        let mut wrong = Violations::default();
+        if key.is_empty() || key.len() > MAX_KEY {
+            wrong.add("correlation_key", format!("must be 1 to {MAX_KEY} bytes"));
+        }
+        if message.is_none() {
+            wrong.add("message", "is required");
+        }
+        let message = wrong.finish(message)?;
+        if !self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned()) {
+            let mut wrong = Violations::default();
+            wrong.add("correlation_key", "is that of another item in flight");
+            return wrong.finish(None);
+        }
+        Ok(message)
+    }
+}

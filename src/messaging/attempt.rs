@@ -1,0 +1,75 @@
+//! The attempts of a send whose caller waits: one call, and further ones while that makes sense and time is left.
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    Messaging,
+    gate::{Leave, Patience},
+    idempotency_key,
+    outcome::Ended,
+    running::Guard,
+};
+use crate::{
+    domain::message::Message,
+    keys::Number,
+    upstream::{RefusalClass, SendBody, SendOutcome},
+};
+
+impl Messaging {
+    /// Calls Pilot Status until it has answered for good, attempts or time run out, or the gateway ends; each time with
+    /// the same key and the same bytes, and each time's outcome is recorded before the next.
+    ///
+    /// The deadline bounds when attempts begin. One that has begun is not cut off by it, since that would only turn an
+    /// answer into a doubt.
+    pub(super) async fn attempt(
+        &self,
+        guard: Guard,
+        mut message: Message,
+        number: Number,
+        body: SendBody,
+        mut leave: Leave,
+        deadline: Option<Instant>,
+    ) -> Ended {
+        let key = idempotency_key(message.origins.message_id);
+        let stop = deadline.unwrap_or_else(|| Instant::now() + self.options.patience);
+        let mut made = 0;
+        let ended = loop {
+            made += 1;
+            let outcome = self.upstream.send(leave.slot(), &number.key, &body, &key).await;
+            self.gate.report(&number.name, leave, &outcome);
+            let Some(next) = self.next_attempt(made, stop, &outcome) else {
+                break self.settle(&message, outcome, 1).await;
+            };
+            match self.note(&message, &outcome).await {
+                Ok(noted) => message = noted,
+                Err(_) => break self.settle(&message, outcome, 1).await,
+            }
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = self.draining.cancelled() => break self.settle(&message, outcome, 0).await,
+            }
+            let patience = Patience { turn: stop, place: stop.saturating_duration_since(Instant::now()) };
+            match self.gate.pass(&number, patience).await {
+                Ok(next) => leave = next,
+                Err(_) => break self.settle(&message, outcome, 0).await,
+            }
+        };
+        guard.end(&ended);
+        ended
+    }
+
+    /// When to call again, if at all.
+    fn next_attempt(&self, made: u32, stop: Instant, outcome: &SendOutcome) -> Option<Instant> {
+        let asked = match outcome {
+            SendOutcome::NotSent { .. } => None,
+            SendOutcome::Unknown(doubt) => doubt.retry_after,
+            SendOutcome::Refused(refusal) if refusal.class == RefusalClass::RateLimited => refusal.retry_after,
+            SendOutcome::Accepted(_) | SendOutcome::Refused(_) => return None,
+        };
+        if made >= self.options.attempts || self.draining.is_cancelled() {
+            return None;
+        }
+        let wait = self.options.backoff.wait(made, asked, self.sources.chance());
+        Instant::now().checked_add(wait).filter(|next| *next < stop)
+    }
+}

@@ -1,0 +1,218 @@
+//! How fast a number sends: a token bucket, a smallest gap, and less than either after the upstream asked for less.
+//!
+//! Each leave is a place in time, given out in order. After a 429 the rate is halved, then grows back evenly; a call that
+//! began before the rate was cut says nothing about the new one.
+
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::keys::Pacing;
+
+/// How long it takes to get from a cut rate back to the full one.
+const RECOVERY: Duration = Duration::from_secs(60);
+
+/// No cut goes below this many sends a second.
+const SLOWEST: f64 = 0.1;
+
+/// The pace of one number.
+pub(super) struct Pace {
+    pacing: Pacing,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Where the bucket would be empty: the time by which all leaves given so far are used up at the present rate.
+    empty_at: Instant,
+    /// The last leave given.
+    last: Option<Instant>,
+    paused_until: Option<Instant>,
+    cut: Option<Cut>,
+    /// Leaves given in the second that began at the instant, and in the one before it.
+    count: (Instant, u32, u32),
+}
+
+#[derive(Clone, Copy)]
+struct Cut {
+    at: Instant,
+    /// Sends a second right after it, and before it.
+    from: f64,
+    to: f64,
+}
+
+impl Pace {
+    pub(super) fn new(pacing: Pacing) -> Self {
+        let now = Instant::now();
+        let state = State { empty_at: now, last: None, paused_until: None, cut: None, count: (now, 0, 0) };
+        Self { pacing, state: Mutex::new(state) }
+    }
+
+    /// A place in time that is at most `patience` away, or how far away the next one is. `chance` draws from
+    /// 0 to 1.
+    pub(super) fn reserve(&self, patience: Duration, chance: impl FnOnce() -> f64) -> Result<Instant, Duration> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let mut at = now;
+        let interval = state.interval(&self.pacing, now);
+        let full = state.empty_at.max(now);
+        if let Some(interval) = interval {
+            let burst = if state.cut.is_some() { 1 } else { self.pacing.burst.max(1) };
+            at = at.max(full.checked_sub(interval * (burst - 1)).unwrap_or(now));
+        }
+        if let Some(last) = state.last
+            && !self.pacing.min_gap.is_zero()
+        {
+            at = at.max(last + self.pacing.min_gap.mul_f64(self.pacing.gap_jitter.mul_add(chance(), 1.0)));
+        }
+        at = at.max(state.paused_until.unwrap_or(now));
+        if at - now > patience {
+            return Err(at - now);
+        }
+        // While a leave waits for something else the bucket goes on filling.
+        state.empty_at = full.max(at) + interval.unwrap_or_default();
+        state.last = Some(at);
+        state.note(now);
+        Ok(at)
+    }
+
+    /// Takes the last leave back, which was not used.
+    pub(super) fn give_back(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if let Some(interval) = state.interval(&self.pacing, now) {
+            state.empty_at = state.empty_at.checked_sub(interval).unwrap_or(now);
+        }
+    }
+
+    /// The upstream refused a call that began at `began` as one too many, and may have said for how long.
+    pub(super) fn slow_down(&self, began: Instant, wait: Option<Duration>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if let Some(wait) = wait {
+            let until = now + wait;
+            state.paused_until = Some(state.paused_until.map_or(until, |known| known.max(until)));
+        }
+        if state.cut.is_some_and(|cut| began <= cut.at) {
+            return;
+        }
+        let present = state.rate(&self.pacing, now).unwrap_or_else(|| state.observed(now)).max(SLOWEST);
+        let full = self.pacing.per_second.unwrap_or(present).max(present);
+        state.cut = Some(Cut { at: now, from: (present / 2.0).max(SLOWEST), to: full });
+        state.empty_at = state.empty_at.min(now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change leaves a usable state behind, whatever panics afterwards.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Sends a second at this time; `None` if nothing bounds them.
+    fn rate(&mut self, pacing: &Pacing, now: Instant) -> Option<f64> {
+        let Some(cut) = self.cut else { return pacing.per_second };
+        let recovered = (now - cut.at).as_secs_f64() / RECOVERY.as_secs_f64();
+        if recovered >= 1.0 {
+            self.cut = None;
+            return pacing.per_second;
+        }
+        Some((cut.to - cut.from).mul_add(recovered, cut.from))
+    }
+
+    fn interval(&mut self, pacing: &Pacing, now: Instant) -> Option<Duration> {
+        self.rate(pacing, now).map(|rate| Duration::from_secs_f64(1.0 / rate))
+    }
+
+    fn note(&mut self, now: Instant) {
+        let (began, ..) = self.count;
+        match (now - began).as_secs() {
+            0 => self.count.1 += 1,
+            1 => self.count = (now, 1, self.count.1),
+            _ => self.count = (now, 1, 0),
+        }
+    }
+
+    /// Leaves given in the fuller one of the last two seconds.
+    fn observed(&self, now: Instant) -> f64 {
+        let (began, this, before) = self.count;
+        if now - began > Duration::from_secs(2) { 1.0 } else { f64::from(this.max(before)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn pace(per_second: Option<f64>, burst: u32) -> Pace {
+        Pace::new(Pacing { per_second, burst, ..Pacing::default() })
+    }
+
+    /// Milliseconds from now to each of the next leaves.
+    fn next(pace: &Pace, count: usize) -> Vec<u128> {
+        let now = Instant::now();
+        (0..count).map(|_| (pace.reserve(LONG, || 0.0).unwrap() - now).as_millis()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_and_then_evenly() {
+        let pace = pace(Some(10.0), 3);
+        assert_eq!(next(&pace, 6), [0, 0, 0, 100, 200, 300]);
+        advance(Duration::from_secs(60)).await;
+        assert_eq!(next(&pace, 4), [0, 0, 0, 100], "the bucket holds no more than a burst");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_impatient_are_told_how_long_and_take_no_place() {
+        let pace = pace(Some(2.0), 1);
+        assert_eq!(next(&pace, 1), [0]);
+        for _ in 0..3 {
+            assert_eq!(pace.reserve(Duration::from_millis(100), || 0.0), Err(Duration::from_millis(500)));
+        }
+        assert_eq!(next(&pace, 1), [500]);
+        pace.give_back();
+        assert_eq!(next(&pace, 1), [500]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_smallest_gap_with_jitter() {
+        let pacing = Pacing { min_gap: Duration::from_millis(200), gap_jitter: 0.5, ..Pacing::default() };
+        let pace = Pace::new(pacing);
+        let now = Instant::now();
+        let at = |chance| (pace.reserve(LONG, || chance).unwrap() - now).as_millis();
+        assert_eq!([at(0.0), at(0.0), at(1.0), at(0.5)], [0, 200, 500, 750]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_halves_the_rate_once_and_it_grows_back() {
+        let pace = pace(Some(10.0), 1);
+        next(&pace, 5);
+        let began = Instant::now();
+        advance(Duration::from_secs(1)).await;
+        for _ in 0..20 {
+            pace.slow_down(began, None);
+        }
+        let intervals = |times: Vec<u128>| times[1] - times[0];
+        assert_eq!(intervals(next(&pace, 2)), 200, "5 a second");
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(intervals(next(&pace, 2)), 133, "7.5 a second");
+        advance(Duration::from_secs(31)).await;
+        assert_eq!(intervals(next(&pace, 2)), 100, "10 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_number_without_a_pace_gets_one_from_a_429_for_a_while() {
+        let pace = pace(None, 1);
+        assert_eq!(next(&pace, 40), vec![0; 40]);
+        pace.slow_down(Instant::now(), Some(Duration::from_secs(3)));
+        assert_eq!(next(&pace, 2), [3000, 3050], "half of 40 a second, once the wait is over");
+        advance(Duration::from_secs(61)).await;
+        assert_eq!(next(&pace, 3), [0, 0, 0]);
+    }
+}

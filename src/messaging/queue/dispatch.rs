@@ -1,0 +1,94 @@
+//! The dispatcher of one number: leave first, then leases, so that nothing is leased that cannot be attempted at once.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::OwnedSemaphorePermit, time::sleep};
+
+use super::super::{Messaging, gate::Leave};
+use crate::{
+    domain::ids::NumberName,
+    keys::Number,
+    store::{Leases, StoreError, Terms},
+};
+
+/// How many are leased at once.
+const BATCH: usize = 32;
+
+/// How long to wait after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Messaging {
+    pub(super) async fn dispatch(self, name: NumberName) {
+        let draining = self.draining.clone();
+        let work = async {
+            let bell = self.wakers.number(&name);
+            while let Some(number) = self.keys.get(&name).cloned() {
+                match self.lease_and_start(&number).await {
+                    // Asked again at once: more may be due than was leased.
+                    Ok(Leases { leased, .. }) if !leased.is_empty() => {}
+                    Ok(Leases { next, .. }) => tokio::select! {
+                        () = bell.notified() => {}
+                        () = self.until(next) => {}
+                    },
+                    Err(error) => {
+                        tracing::error!(number = %name, %error, "the queue could not be read");
+                        sleep(STORE_PAUSE).await;
+                    }
+                }
+            }
+        };
+        draining.run_until_cancelled(work).await;
+    }
+
+    /// Leases what there is leave for and starts its attempts.
+    async fn lease_and_start(&self, number: &Number) -> Result<Leases, StoreError> {
+        let mut places = Vec::new();
+        let mut leaves: Vec<Leave> = Vec::new();
+        let closed = || StoreError::Failed("the queue is closed".to_owned());
+        places.push(Arc::clone(&self.queue_places).acquire_owned().await.map_err(|_| closed())?);
+        leaves.push(self.gate.pass_in_time(number).await);
+        while leaves.len() < BATCH {
+            let Ok(place) = Arc::clone(&self.queue_places).try_acquire_owned() else { break };
+            let Ok(leave) = self.gate.pass_at_once(number) else { break };
+            places.push(place);
+            leaves.push(leave);
+        }
+        let at = self.sources.now();
+        let lease = SignedDuration::try_from(self.options.queue.lease).unwrap_or(SignedDuration::MAX);
+        let terms = Terms {
+            number: number.name.clone(),
+            at,
+            until: at.saturating_add(lease).unwrap_or(Timestamp::MAX),
+            replay: self.replay_window(),
+            limit: leaves.len(),
+        };
+        // Not to be left half-way: what is leased has to be attempted, or it would wait for its lease to end.
+        let messaging = self.clone();
+        let number = number.clone();
+        let started = self.tasks.spawn(async move {
+            let leases = messaging.store.lease(terms).await?;
+            for ((leased, leave), place) in leases.leased.iter().cloned().zip(leaves).zip(places) {
+                let (messaging, number) = (messaging.clone(), number.clone());
+                messaging.tasks.clone().spawn(async move {
+                    messaging.hand_off(leased, number, leave).await;
+                    drop::<OwnedSemaphorePermit>(place);
+                });
+            }
+            Ok(leases)
+        });
+        started.await.unwrap_or(Err(StoreError::Unknown))
+    }
+
+    /// Waits until a time; for good if there is none.
+    pub(super) async fn until(&self, time: Option<Timestamp>) {
+        match time {
+            Some(time) => {
+                let wait = Duration::try_from(time.duration_since(self.sources.now())).unwrap_or_default();
+                // No faster than this, whatever the store says.
+                sleep(wait.max(Duration::from_millis(1))).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Taking out what has waited too long.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::time::sleep;
+
+use super::super::Messaging;
+use crate::{
+    domain::{
+        failure::{Failure, FailureCode},
+        status::Status,
+    },
+    store::Expiry,
+};
+
+/// How many are taken out in one step.
+const BATCH: usize = 200;
+
+/// How long to wait after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+impl Messaging {
+    pub(super) async fn expire_overdue(self) {
+        let draining = self.draining.clone();
+        let work = async {
+            loop {
+                let at = self.sources.now();
+                let lease = SignedDuration::try_from(self.options.queue.lease).unwrap_or(SignedDuration::MAX);
+                let expiry = Expiry {
+                    at,
+                    forsaken: at.saturating_sub(lease).unwrap_or(jiff::Timestamp::MIN),
+                    failure: Failure::of_handoff(FailureCode::QueueExpired, "it waited in the queue for too long"),
+                    limit: BATCH,
+                };
+                let next = match self.store.expire(expiry).await {
+                    Ok(expired) => {
+                        for message in &expired.messages {
+                            let id = message.origins.message_id;
+                            let in_doubt = message.status == Status::InDoubt;
+                            tracing::warn!(message_id = %id, in_doubt, "a queued message was given up");
+                        }
+                        expired.next
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the queue could not be searched for what has expired");
+                        sleep(STORE_PAUSE).await;
+                        continue;
+                    }
+                };
+                tokio::select! {
+                    () = self.wakers.earlier_expiry(next.unwrap_or(jiff::Timestamp::MAX)) => {}
+                    () = self.until(next) => {}
+                }
+            }
+        };
+        draining.run_until_cancelled(work).await;
+    }
+}
