@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use super::{
     bulk::{self, BulkOptions},
     convert::{self, Violations},
-    status::{not_implemented, of_follow, of_look, of_not_granted, of_send, of_store},
+    status::{not_implemented, of_follow, of_list, of_look, of_not_granted, of_send, of_store},
 };
 use crate::{
     domain::{Invalid, ids::NumberName, principal::Principal, sources::Sources},
@@ -142,9 +142,13 @@ impl MessagingService for MessagingApi {
 
     async fn list_messages(
         &self,
-        _: Request<v1::ListMessagesRequest>,
+        request: Request<v1::ListMessagesRequest>,
     ) -> Result<Response<v1::ListMessagesResponse>, Status> {
-        Err(not_implemented("ListMessages"))
+        let sight = self.identity.visibility(&principal(&request)?);
+        let request = convert::list_request(request.into_inner(), sight, &self.keys)?;
+        let tokens = self.messaging.page_tokens(&request.filter);
+        let listed = self.messaging.list(request).await.map_err(|error| of_list(&error))?;
+        Ok(Response::new(convert::list_response(listed, &tokens)))
     }
 
     async fn cancel_messages(

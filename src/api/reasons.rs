@@ -116,6 +116,8 @@ reasons! {
         "Updates behind the start of the stream were trimmed. Metadata: `oldest_cursor`, `oldest_time`.";
     CursorInvalid = "CURSOR_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",
         "The cursor was not made by this gateway for a stream with this filter and caller, or it was changed.";
+    PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",
+        "The page token was not made by this gateway for a list with this filter and caller, or it was changed.";
     Overloaded = "OVERLOADED", Unavailable, retryable: true, Safe, acts: "nobody",
         "Too much is going on. Nothing was stored.";
     Draining = "DRAINING", Unavailable, retryable: true, Safe, acts: "nobody",

@@ -13,7 +13,7 @@ use crate::{
     domain::ids::MessageId,
     fanout::{CursorError, FollowError},
     identity::{CredentialError, NotGranted},
-    messaging::{LookError, SendError},
+    messaging::{ListError, LookError, PageTokenError, SendError},
     store::StoreError,
     upstream::{Doubt, ReadError, Refusal, RefusalClass},
 };
@@ -165,6 +165,19 @@ pub(super) fn of_look(error: &LookError) -> Status {
             answer.retry_after(DEFAULT_WAIT).into_status()
         }
         LookError::Store(error) => of_store(error),
+    }
+}
+
+pub(super) fn of_list(error: &ListError) -> Status {
+    match error {
+        ListError::PageToken(error) => {
+            let why = match error {
+                PageTokenError::NotOurs => "not_ours",
+                PageTokenError::OtherFilter => "other_filter",
+            };
+            Answer::new(Reason::PageTokenInvalid, error.to_string()).with("cause", why).into_status()
+        }
+        ListError::Store(error) => of_store(error),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -14,6 +15,17 @@ use super::Invalid;
 pub struct MessageId(Uuid);
 
 impl MessageId {
+    /// Sorts before every id that is made.
+    pub const LEAST: Self = Self(Uuid::nil());
+    /// Sorts behind every id that is made.
+    pub const GREATEST: Self = Self(Uuid::max());
+
+    /// Sorts before every id made in the millisecond of `time` or later, and behind every earlier one.
+    pub fn least_at(time: Timestamp) -> Self {
+        let millis = u64::try_from(time.as_millisecond()).unwrap_or_default();
+        Self(Uuid::from_u128(u128::from(millis) << 80))
+    }
+
     /// Wraps a UUID made by [`super::sources::Sources`].
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)

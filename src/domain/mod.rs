@@ -14,6 +14,7 @@ pub mod position;
 pub mod principal;
 pub mod recipient;
 pub mod secret;
+pub mod signed;
 pub mod sources;
 pub mod status;
 

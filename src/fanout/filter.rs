@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use sha2::{Digest, Sha256};
-
 use crate::{
     domain::{
         event::Update,
         ids::{MessageId, NumberName},
+        signed::Fingerprint,
         status::Status,
     },
     identity::Visibility,
@@ -23,10 +22,6 @@ pub struct Filter {
     labels: HashSet<String>,
     fingerprint: Fingerprint,
 }
-
-/// Stands for a filter and its caller inside a cursor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint(pub [u8; 8]);
 
 impl Filter {
     /// Combines the parts.
@@ -73,7 +68,7 @@ impl Filter {
     }
 }
 
-/// The same for the same sets, in whatever order they were given. Each part is preceded by its kind and length.
+/// The same for the same sets, in whatever order they were given.
 fn fingerprint(
     sight: &Visibility,
     numbers: &HashSet<NumberName>,
@@ -81,18 +76,15 @@ fn fingerprint(
     statuses: &HashSet<Status>,
     labels: &HashSet<String>,
 ) -> Fingerprint {
-    let mut digest = Sha256::new();
-    let mut part = |kind: u8, bytes: &[u8]| {
-        digest.update([kind]);
-        digest.update((bytes.len() as u64).to_be_bytes());
-        digest.update(bytes);
-    };
-    part(0, sight.caller().as_str().as_bytes());
-    numbers.iter().collect::<BTreeSet<_>>().into_iter().for_each(|number| part(1, number.as_str().as_bytes()));
-    messages.iter().collect::<BTreeSet<_>>().into_iter().for_each(|id| part(2, id.as_bytes()));
-    statuses.iter().collect::<BTreeSet<_>>().into_iter().for_each(|status| part(3, status.as_str().as_bytes()));
-    labels.iter().collect::<BTreeSet<_>>().into_iter().for_each(|label| part(4, label.as_bytes()));
-    let mut short = [0; 8];
-    short.copy_from_slice(&digest.finalize()[..8]);
-    Fingerprint(short)
+    let numbers: BTreeSet<_> = numbers.iter().collect();
+    let messages: BTreeSet<_> = messages.iter().collect();
+    let statuses: BTreeSet<_> = statuses.iter().collect();
+    let labels: BTreeSet<_> = labels.iter().collect();
+    let caller = std::iter::once((0, sight.caller().as_str().as_bytes()));
+    let parts = caller
+        .chain(numbers.into_iter().map(|number| (1, number.as_str().as_bytes())))
+        .chain(messages.into_iter().map(|id| (2, &id.as_bytes()[..])))
+        .chain(statuses.into_iter().map(|status| (3, status.as_str().as_bytes())))
+        .chain(labels.into_iter().map(|label| (4, label.as_bytes())));
+    Fingerprint::of(parts)
 }

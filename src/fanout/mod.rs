@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     cursor::{CursorError, Cursors},
-    filter::{Filter, Fingerprint},
+    filter::Filter,
     follow::{Follow, Frame, Idle},
 };
+pub use crate::domain::signed::Fingerprint;
 use crate::{
     domain::{position::Position, sources::Sources},
     store::{Store, StoreError},

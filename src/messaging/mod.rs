@@ -7,6 +7,7 @@ mod attempt;
 mod backoff;
 mod cancel;
 mod gate;
+mod list;
 mod look;
 mod outcome;
 mod queue;
@@ -24,6 +25,7 @@ pub use self::{
     backoff::Backoff,
     cancel::{CancelOutcome, CancelResult},
     gate::{BreakerOptions, GateOptions},
+    list::{ListError, ListFilter, ListRequest, Listed, PageTokenError, PageTokens},
     look::LookError,
     outcome::{SendError, Sent},
     queue::QueueOptions,

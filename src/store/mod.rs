@@ -26,7 +26,7 @@
 mod outbox;
 mod sqlite;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -215,6 +215,17 @@ pub enum Key {
     External(ExternalId),
 }
 
+/// Which of a caller's messages to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Whose.
+    pub caller: CallerName,
+    /// Between which ids; the start is included, the end is not.
+    pub ids: Range<MessageId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// A stretch of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -250,6 +261,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest message of the number with this foreign id.
     async fn find(&self, number: &NumberName, key: Key) -> Result<Option<Message>, StoreError>;
+
+    /// The caller's messages with the greatest ids of the range, greatest first.
+    async fn list(&self, listing: Listing) -> Result<Vec<Message>, StoreError>;
 
     /// Messages that were accepted for hand-over at once and are still pending, oldest first, at most `limit`.
     async fn pending(&self, limit: usize) -> Result<Vec<Message>, StoreError>;

@@ -159,11 +159,11 @@ async fn every_call_asks_for_its_own_right() {
         "StreamStatusUpdates",
         "CommitCursor",
     ];
-    let stranger = [denied, denied, unseen, later, None, denied, later];
+    let stranger = [denied, denied, unseen, denied, None, denied, later];
     // It reads its own messages, and this one is not.
-    let billing = [None, None, unseen, later, None, None, later];
-    let auditor = [denied, denied, None, later, None, None, later];
-    let blind = [None, None, unseen, later, None, denied, later];
+    let billing = [None, None, unseen, None, None, None, later];
+    let auditor = [denied, denied, None, None, None, None, later];
+    let blind = [None, None, unseen, denied, None, denied, later];
     let cases =
         [(STRANGER_TOKEN, stranger, 0), (sender, blind, 2), (OTHER_TOKEN, billing, 2), (AUDITOR_TOKEN, auditor, 1)];
     let mut reached = before;

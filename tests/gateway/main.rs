@@ -6,6 +6,7 @@ mod cancel;
 mod fanout;
 mod get;
 mod identity;
+mod list;
 mod send;
 mod status;
 mod stream_ends;

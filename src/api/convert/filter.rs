@@ -1,6 +1,6 @@
 //! What a stream is asked to carry, from the wire.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use tonic::Status;
 
@@ -38,7 +38,7 @@ pub(in crate::api) fn follow_request(
     let mut wrong = Violations::default();
     wrong.count("filter.numbers", filter.numbers.len(), 0..=100);
     let messages = message_ids(&mut wrong, "filter.message_ids", &filter.message_ids, 0..=1000);
-    let statuses = statuses(&mut wrong, &filter.statuses);
+    let statuses = statuses(&mut wrong, "filter.statuses", &filter.statuses);
     wrong.count("filter.labels", filter.labels.len(), 0..=100);
     let on_expired = on_expired(&mut wrong, request.on_expired);
     let heartbeat = heartbeat(&mut wrong, request.heartbeat_interval);
@@ -66,7 +66,11 @@ pub(in crate::api) fn message_ids(
 }
 
 /// Numbers that the caller can see something on. One that it cannot, and one that does not exist, end the same way.
-fn numbers(words: &[String], sight: &Visibility, keys: &KeyRing) -> Result<HashSet<NumberName>, Status> {
+pub(super) fn numbers<Set: FromIterator<NumberName>>(
+    words: &[String],
+    sight: &Visibility,
+    keys: &KeyRing,
+) -> Result<Set, Status> {
     if sight.is_blind() {
         return Err(of_not_granted(NotGranted));
     }
@@ -74,7 +78,8 @@ fn numbers(words: &[String], sight: &Visibility, keys: &KeyRing) -> Result<HashS
     words.iter().take(100).map(reached).collect::<Result<_, _>>().map_err(of_not_granted)
 }
 
-fn statuses(wrong: &mut Violations, statuses: &[i32]) -> HashSet<MessageStatus> {
+/// Known statuses; at most 16.
+pub(super) fn statuses<Set: FromIterator<MessageStatus>>(wrong: &mut Violations, field: &str, statuses: &[i32]) -> Set {
     let known = |value: i32| match v1::MessageStatus::try_from(value) {
         Ok(v1::MessageStatus::Pending) => Ok(MessageStatus::Pending),
         Ok(v1::MessageStatus::InDoubt) => Ok(MessageStatus::InDoubt),
@@ -86,9 +91,9 @@ fn statuses(wrong: &mut Violations, statuses: &[i32]) -> HashSet<MessageStatus> 
         Ok(v1::MessageStatus::Canceled) => Ok(MessageStatus::Canceled),
         Ok(v1::MessageStatus::Unspecified) | Err(_) => Err(Invalid::because("must be a known status")),
     };
-    let statuses = if wrong.count("filter.statuses", statuses.len(), 0..=16).is_some() { statuses } else { &[] };
+    let statuses = if wrong.count(field, statuses.len(), 0..=16).is_some() { statuses } else { &[] };
     let statuses = statuses.iter().enumerate();
-    statuses.filter_map(|(index, value)| wrong.take(format!("filter.statuses[{index}]"), known(*value))).collect()
+    statuses.filter_map(|(index, value)| wrong.take(format!("{field}[{index}]"), known(*value))).collect()
 }
 
 fn on_expired(wrong: &mut Violations, value: i32) -> OnExpired {

@@ -5,6 +5,7 @@
 
 mod content;
 mod filter;
+mod list;
 mod reply;
 mod send;
 mod times;
@@ -12,6 +13,7 @@ mod violations;
 
 pub(super) use self::{
     filter::{follow_request, message_ids},
+    list::{list_request, list_response},
     reply::{cancel_response, frame, message, rpc_status},
     send::send_request,
     violations::Violations,

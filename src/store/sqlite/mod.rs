@@ -9,6 +9,7 @@ mod recent;
 mod schema;
 mod writer;
 
+mod list;
 mod log;
 mod outbox;
 mod rows;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 
 use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
 use super::{
-    Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, OpenError, Options,
+    Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, OpenError, Options,
     OutboxBounds, Page, Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn,
 };
 use crate::domain::{
@@ -113,6 +114,10 @@ impl Store for SqliteStore {
     async fn find(&self, number: &NumberName, key: Key) -> Result<Option<Message>, StoreError> {
         let number = number.clone();
         self.readers.read(move |db| rows::find(db, &number, &key.into_ids())).await
+    }
+
+    async fn list(&self, listing: Listing) -> Result<Vec<Message>, StoreError> {
+        self.readers.read(move |db| list::list(db, &listing)).await
     }
 
     async fn pending(&self, limit: usize) -> Result<Vec<Message>, StoreError> {

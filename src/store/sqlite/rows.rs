@@ -275,7 +275,8 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
 
 /// A hand-over at once has begun and left no answer yet.
 fn is_pending(message: &Message) -> bool {
-    message.status == Status::Pending && message.origins.handoff == Handoff::Direct
+    let unanswered = message.status == Status::Pending && message.ids.upstream.is_none();
+    unanswered && message.origins.handoff == Handoff::Direct
 }
 
 pub(super) fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod close;
+pub mod list;
 pub mod log;
 pub mod read;
 pub mod record;
@@ -65,6 +66,8 @@ macro_rules! conformance {
             read::an_id_names_the_newest_message_of_its_number,
             read::of_the_messages_asked_for_those_that_exist_are_given,
             read::pending_messages_come_oldest_first,
+            list::a_callers_messages_are_listed_as_they_stand,
+            list::a_list_keeps_to_its_range_and_limit,
             log::pages_follow_each_other_without_holes,
             log::a_time_leads_to_the_entry_before,
             log::the_oldest_entry_is_known,
