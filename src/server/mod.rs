@@ -27,7 +27,7 @@ use crate::{
     identity::Identity,
     keys::KeyRing,
     messaging::Messaging,
-    store::{self, Store, StoreError},
+    store::{self, Store, StoreError, Written},
     tracking::Tracking,
     upstream::Upstream,
     vault::{Place, RootKey, RootKeyError, UnsealError, Vault},
@@ -150,6 +150,11 @@ impl Gateway {
     /// Where webhooks come in.
     pub const fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// How much has been written to the store.
+    pub fn written(&self) -> Written {
+        self.store.written()
     }
 
     /// Waits until a port or the store ends by itself, which none should.

@@ -235,6 +235,15 @@ pub struct Page {
     pub head: Position,
 }
 
+/// How much has been written since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Writes that were asked for.
+    pub writes: u64,
+    /// Commits that these shared.
+    pub commits: u64,
+}
+
 /// The durable store. The module's text is the contract.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -304,6 +313,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The newest committed position.
     fn head(&self) -> watch::Receiver<Position>;
+
+    /// How much has been written, for whoever watches how well writes share commits.
+    fn written(&self) -> Written;
 
     /// Finishes the writes in the queue and closes. Later calls fail.
     async fn close(&self);

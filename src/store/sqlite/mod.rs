@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
 use super::{
     Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, OpenError, Options,
-    OutboxBounds, Page, Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn,
+    OutboxBounds, Page, Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn, Written,
 };
 use crate::domain::{
     ids::{CallerName, MessageId, NumberName, RequestId},
@@ -161,6 +161,10 @@ impl Store for SqliteStore {
 
     async fn oldest(&self) -> Result<(Position, Option<Timestamp>), StoreError> {
         self.readers.read(log::oldest).await
+    }
+
+    fn written(&self) -> Written {
+        self.writer.written()
     }
 
     fn epoch(&self) -> Epoch {

@@ -1,12 +1,19 @@
 //! The one thread that writes. Whatever waits when it comes round shares one commit.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    super::{Options, StoreError},
+    super::{Options, StoreError, Written},
     file::DataDirectory,
     log::Tail,
     recent::Recent,
@@ -22,6 +29,13 @@ pub(super) struct Writing<'a> {
 /// The way to the thread.
 pub(super) struct Writer {
     queue: mpsc::Sender<Command>,
+    count: Arc<Count>,
+}
+
+#[derive(Default)]
+struct Count {
+    writes: AtomicU64,
+    commits: AtomicU64,
 }
 
 enum Command {
@@ -75,15 +89,17 @@ impl Writer {
         let (queue, commands) = mpsc::channel(options.write_queue.max(1));
         let most = options.commit_batch.max(1);
         let (recent, head) = published;
+        let count = Arc::new(Count::default());
+        let counted = Arc::clone(&count);
         thread::Builder::new().name("pilotgate-store".to_owned()).spawn(move || {
-            let closing = Thread { db, tail, recent, head }.serve(commands, most);
+            let closing = Thread { db, tail, recent, head, count: counted }.serve(commands, most);
             // The lock goes before the answer, so that whoever waited for the end can open the directory again.
             drop(directory);
             if let Some(done) = closing {
                 let _ = done.send(());
             }
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, count })
     }
 
     /// Runs `work` in a transaction and returns when it is on disk.
@@ -95,6 +111,11 @@ impl Writer {
         let job = Box::new(Pending { work, result: None, reply });
         self.queue.send(Command::Write(job)).await.map_err(|_| StoreError::Failed("the store is closed".to_owned()))?;
         answer.await.unwrap_or(Err(StoreError::Unknown))
+    }
+
+    pub(super) fn written(&self) -> Written {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Written { writes: read(&self.count.writes), commits: read(&self.count.commits) }
     }
 
     /// Finishes what is queued, then ends the thread.
@@ -111,6 +132,7 @@ struct Thread {
     tail: Tail,
     recent: Recent,
     head: watch::Sender<Position>,
+    count: Arc<Count>,
 }
 
 impl Thread {
@@ -157,10 +179,12 @@ impl Thread {
     fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let mut tail = self.tail.clone();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for job in jobs {
+        for job in &mut *jobs {
             job.run(&mut Writing { db: &tx, tail: &mut tail })?;
         }
         tx.commit()?;
+        self.count.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        self.count.commits.fetch_add(1, Ordering::Relaxed);
         self.tail = tail;
         Ok(())
     }

@@ -24,6 +24,11 @@ pub async fn start() -> String {
     url
 }
 
+/// How many were taken so far.
+pub fn taken() -> u64 {
+    COUNT.load(Ordering::Relaxed)
+}
+
 async fn accept(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     request.into_body().collect().await?;
     let id = COUNT.fetch_add(1, Ordering::Relaxed);

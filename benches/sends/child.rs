@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
 };
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use pilotgate::{
         send_message_request::Content,
     },
     server,
+    store::Written,
 };
 use secrecy::SecretString;
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
@@ -47,6 +48,7 @@ impl Role {
 /// A running server.
 pub struct Child {
     process: std::process::Child,
+    told: BufReader<ChildStdout>,
     pub url: String,
 }
 
@@ -59,8 +61,18 @@ impl Child {
             .spawn()
             .unwrap();
         let mut url = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut url).unwrap();
-        Self { process, url: url.trim().to_owned() }
+        let mut told = BufReader::new(process.stdout.take().unwrap());
+        told.read_line(&mut url).unwrap();
+        Self { process, told, url: url.trim().to_owned() }
+    }
+
+    /// Writes to the store so far, and the commits that they shared.
+    pub fn written(&mut self) -> [f64; 2] {
+        self.process.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        let mut line = String::new();
+        self.told.read_line(&mut line).unwrap();
+        let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap());
+        [numbers.next().unwrap(), numbers.next().unwrap()]
     }
 
     /// User and system time so far, from the kernel's account of the process.
@@ -88,22 +100,27 @@ pub fn run(role: &str, upstream: &str) {
     match role {
         "pipe" => {
             let url = runtime.block_on(pipe(upstream.to_owned()));
-            serve_until_released(&url);
+            serve_until_released(&url, Written::default);
         }
         "gateway" => {
             let directory = tempfile::tempdir().unwrap();
             let gateway = runtime.block_on(server::start(settings(upstream, &directory), Sources::system())).unwrap();
-            serve_until_released(&format!("http://{}", gateway.grpc()));
+            serve_until_released(&format!("http://{}", gateway.grpc()), || gateway.written());
             runtime.block_on(gateway.shutdown());
         }
         other => panic!("no such role: {other}"),
     }
 }
 
-fn serve_until_released(url: &str) {
+/// Tells the address, and then how much was written whenever a line comes in.
+fn serve_until_released(url: &str, written: impl Fn() -> Written) {
     println!("{url}");
     std::io::stdout().flush().unwrap();
-    let _ = std::io::stdin().read_line(&mut String::new());
+    for _ in std::io::stdin().lines() {
+        let Written { writes, commits } = written();
+        println!("{writes} {commits}");
+        std::io::stdout().flush().unwrap();
+    }
 }
 
 fn settings(upstream: &str, directory: &tempfile::TempDir) -> config::Config {
