@@ -23,6 +23,10 @@ use std::time::{Duration, Instant};
 use child::{Child, Role};
 use pilotgate::proto::v1::Handoff;
 
+/// The program's own, for the pipe as well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CALLERS: usize = 64;
 const ROUNDS: usize = 5;
 /// Sends a second, for latency: a constant rate does not hide stalls.

@@ -37,13 +37,12 @@ pub struct BulkOptions {
 }
 
 /// What all items of a stream share.
-#[derive(Clone)]
 struct Bulk {
     api: MessagingApi,
     principal: Principal,
     deadline: Option<Instant>,
     /// Keys of the items in flight.
-    keys: Arc<Mutex<HashSet<String>>>,
+    keys: Mutex<HashSet<String>>,
 }
 
 /// The results, in the order in which they become known.
@@ -55,7 +54,7 @@ pub(super) fn results(
     ending: CancellationToken,
     options: BulkOptions,
 ) -> impl Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send {
-    let bulk = Bulk { api, principal, deadline, keys: Arc::default() };
+    let bulk = Arc::new(Bulk { api, principal, deadline, keys: Mutex::default() });
     let room = Arc::new(Semaphore::new(options.bytes as usize));
     // Why no further items are read, unless it is the caller's half-close.
     let broken: Arc<Mutex<Option<Status>>> = Arc::default();
@@ -80,7 +79,8 @@ pub(super) fn results(
             let (room, weight) = (Arc::clone(&room), weight(&item, options.bytes));
             async move { (item, room.acquire_many_owned(weight).await.ok()) }
         });
-    let answers = readable.map(move |(item, held)| bulk.clone().answer(item, held)).buffer_unordered(options.items);
+    let answers =
+        readable.map(move |(item, held)| Arc::clone(&bulk).answer(item, held)).buffer_unordered(options.items);
     let last = stream::once(future::lazy(move |_| broken.lock().unwrap_or_else(PoisonError::into_inner).take()));
     answers.map(Ok).chain(last.filter_map(|broken| future::ready(broken.map(Err))))
 }
@@ -91,7 +91,7 @@ fn weight(item: &v1::SendMessagesRequest, most: u32) -> u32 {
 
 impl Bulk {
     async fn answer(
-        self,
+        self: Arc<Self>,
         item: v1::SendMessagesRequest,
         _held: Option<OwnedSemaphorePermit>,
     ) -> v1::SendMessagesResponse {

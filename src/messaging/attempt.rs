@@ -49,7 +49,7 @@ impl Messaging {
                 () = self.draining.cancelled() => break self.settle(&message, outcome, 0).await,
             }
             let patience = Patience { turn: stop, place: stop.saturating_duration_since(Instant::now()) };
-            match self.gate.pass(&number, patience).await {
+            match Box::pin(self.gate.pass(&number, patience)).await {
                 Ok(next) => leave = next,
                 Err(_) => break self.settle(&message, outcome, 0).await,
             }

@@ -136,7 +136,7 @@ impl Messaging {
             match self.store.withdraw(id, Status::Pending, fact).await {
                 Ok(Withdrawn::Done(message)) => return Ok(told(*message, CancelOutcome::Canceled)),
                 Ok(Withdrawn::Busy) if Instant::now() < stop => match self.running.find(id) {
-                    Some(mut ended) => drop(timeout_at(stop, ended.wait_for(Option::is_some)).await),
+                    Some(ended) => drop(timeout_at(stop, ended).await),
                     None => sleep(LEASE_PAUSE).await,
                 },
                 Ok(Withdrawn::Absent) => {}

@@ -16,7 +16,7 @@ mod running;
 mod send;
 mod settle;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -94,9 +94,12 @@ impl Default for Options {
     }
 }
 
-/// The use cases around a message.
+/// The use cases around a message. Clones are the same.
 #[derive(Clone)]
-pub struct Messaging {
+pub struct Messaging(Arc<Parts>);
+
+/// What the use cases work with. Opaque to others.
+pub struct Parts {
     store: Arc<dyn Store>,
     upstream: Upstream,
     keys: Arc<KeyRing>,
@@ -124,7 +127,7 @@ impl Messaging {
         draining: CancellationToken,
     ) -> Self {
         let places = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        Self {
+        Self(Arc::new(Parts {
             gate: Gate::new(upstream.clone(), sources.clone(), options.gate),
             in_progress: places(options.max_in_progress),
             queue_places: places(options.queue.in_flight),
@@ -138,7 +141,7 @@ impl Messaging {
             wakers: Wakers::default(),
             tasks: TaskTracker::new(),
             draining,
-        }
+        }))
     }
 
     /// Turns sends that an earlier process accepted and never settled into questions. To be called before serving, as
@@ -176,6 +179,14 @@ impl Messaging {
     fn fact(&self, status: Observed, origin: Origin) -> Fact {
         let now = self.sources.now();
         Fact { status, at: now, observed_at: now, origin, ids: ForeignIds::default() }
+    }
+}
+
+impl Deref for Messaging {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
     }
 }
 

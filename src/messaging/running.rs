@@ -2,20 +2,20 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 use super::outcome::Ended;
 use crate::domain::ids::MessageId;
 
-/// The attempts of this process, by message.
+/// The attempts of this process, by message, each with those who wait for its end. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Running(Arc<Mutex<HashMap<MessageId, Receiver>>>);
+pub(super) struct Running(Arc<Mutex<HashMap<MessageId, Vec<oneshot::Sender<Ended>>>>>);
 
-/// Tells how an attempt ended, once it has.
-pub(super) type Receiver = watch::Receiver<Option<Ended>>;
+/// Tells how an attempt ended; an error if nothing is told of it.
+pub(super) type Receiver = oneshot::Receiver<Ended>;
 
 /// What a repeated call found.
 pub(super) enum Entry {
@@ -29,36 +29,50 @@ pub(super) enum Entry {
 pub(super) struct Guard {
     running: Running,
     id: MessageId,
-    ended: watch::Sender<Option<Ended>>,
 }
 
 impl Running {
     /// Begins an attempt, or finds the one that runs.
     pub(super) fn enter(&self, id: MessageId) -> Entry {
-        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(receiver) = map.get(&id) {
-            return Entry::Theirs(receiver.clone());
+        let mut attempts = self.lock();
+        match attempts.get_mut(&id) {
+            Some(waiting) => Entry::Theirs(wait(waiting)),
+            None => {
+                attempts.insert(id, Vec::new());
+                Entry::Mine(Guard { running: self.clone(), id })
+            }
         }
-        let (ended, receiver) = watch::channel(None);
-        map.insert(id, receiver);
-        Entry::Mine(Guard { running: self.clone(), id, ended })
     }
 
     /// The attempt that runs for this message, if one does.
     pub(super) fn find(&self, id: MessageId) -> Option<Receiver> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.lock().get_mut(&id).map(wait)
     }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<MessageId, Vec<oneshot::Sender<Ended>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wait(waiting: &mut Vec<oneshot::Sender<Ended>>) -> Receiver {
+    let (sender, receiver) = oneshot::channel();
+    waiting.push(sender);
+    receiver
 }
 
 impl Guard {
     /// Tells everyone who waits.
     pub(super) fn end(self, ended: &Ended) {
-        self.ended.send_replace(Some(ended.clone()));
+        let waiting = self.running.lock().remove(&self.id).unwrap_or_default();
+        for sender in waiting {
+            // Whoever waited may have gone.
+            let _ = sender.send(ended.clone());
+        }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.running.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.running.lock().remove(&self.id);
     }
 }

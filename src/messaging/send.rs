@@ -77,19 +77,19 @@ impl Messaging {
         let Some(number) = self.keys.get(right.number()).cloned() else {
             return Err(StoreError::Failed(format!("number {} has no key", right.number())).into());
         };
-        let asked = Asked { right, number, body, fingerprint, request };
+        let asked = Box::new(Asked { right, number, body, fingerprint, request });
         match asked.request.handoff {
             Handoff::Direct => self.send_now(asked).await,
             Handoff::Queued => self.enqueue(asked).await,
         }
     }
 
-    async fn send_now(&self, asked: Asked) -> Result<Sent, SendError> {
+    async fn send_now(&self, asked: Box<Asked>) -> Result<Sent, SendError> {
         // Leave comes before the record: a send refused as overload leaves no trace and can simply be repeated.
         let leave = match self.gate.pass_at_once(&asked.number) {
             Ok(leave) if asked.request.overdue.is_empty() => leave,
             at_once => {
-                let open = match self.answered_before(&asked).await? {
+                let open = match Box::pin(self.answered_before(&asked)).await? {
                     Before::Answered(sent) => return Ok(*sent),
                     Before::Open(id) => match self.running.find(id) {
                         Some(ended) => return self.join(id, ended, asked.request.deadline).await,
@@ -100,20 +100,19 @@ impl Messaging {
                 match at_once {
                     Ok(leave) => leave,
                     Err(_) => {
-                        let leave = self.gate.pass(&asked.number, self.patience(&asked.request)).await;
+                        let leave = Box::pin(self.gate.pass(&asked.number, self.patience(&asked.request))).await;
                         leave.map_err(|shut| turned_away(shut, open))?
                     }
                 }
             }
         };
-        let messaging = self.clone();
         // On a task of its own, since dropping this future must not stop a send half-way.
-        let send = self.tasks.spawn(async move { messaging.run(asked, leave).await });
+        let send = self.tasks.spawn(Box::pin(self.clone().run(asked, leave)));
         send.await.unwrap_or_else(|_| Err(StoreError::Unknown.into()))
     }
 
     /// Stores the message for the queue to hand over.
-    async fn enqueue(&self, asked: Asked) -> Result<Sent, SendError> {
+    async fn enqueue(&self, asked: Box<Asked>) -> Result<Sent, SendError> {
         if !asked.request.overdue.is_empty()
             && let Before::Answered(sent) = self.answered_before(&asked).await?
         {
@@ -183,7 +182,7 @@ impl Messaging {
         }
     }
 
-    async fn run(&self, asked: Asked, leave: Leave) -> Result<Sent, SendError> {
+    async fn run(self, asked: Box<Asked>, leave: Leave) -> Result<Sent, SendError> {
         let draft = self.draft(&asked);
         let deadline = asked.request.deadline;
         // A new message cannot be running already; it is entered before it is on disk, so that a repeated call finds it.
@@ -196,12 +195,12 @@ impl Messaging {
             (Accepted::Reused(id), _) => Err(SendError::RequestIdReused(id)),
             (Accepted::Full, _) => Err(SendError::QueueFull),
             (Accepted::Before(message), _) if !message.status.is_unsettled() => Ok(Sent { message, replayed: true }),
-            (Accepted::Before(message), _) => self.repeat(message, asked, leave).await,
+            (Accepted::Before(message), _) => Box::pin(self.repeat(message, asked, leave)).await,
         }
     }
 
     /// The same request again while its first attempt runs, or after it ended without an answer.
-    async fn repeat(&self, message: Message, asked: Asked, leave: Leave) -> Result<Sent, SendError> {
+    async fn repeat(&self, message: Message, asked: Box<Asked>, leave: Leave) -> Result<Sent, SendError> {
         let id = message.origins.message_id;
         match self.running.enter(id) {
             Entry::Theirs(ended) => {
@@ -213,14 +212,13 @@ impl Messaging {
     }
 
     /// Waits for an attempt that runs, and answers as it does.
-    async fn join(&self, id: MessageId, mut ended: Receiver, deadline: Option<Instant>) -> Result<Sent, SendError> {
+    async fn join(&self, id: MessageId, ended: Receiver, deadline: Option<Instant>) -> Result<Sent, SendError> {
         let wait = Instant::now() + self.options.repeat_wait;
         let wait = deadline.map_or(wait, |deadline| wait.min(deadline));
-        let first = timeout_at(wait, ended.wait_for(Option::is_some)).await;
-        match first.ok().and_then(Result::ok).as_deref() {
-            Some(Some(Ok(sent))) => Ok(Sent { message: sent.message.clone(), replayed: true }),
-            Some(Some(Err(error))) => Err(error.clone()),
-            Some(None) | None => Err(SendError::InProgress(id)),
+        match timeout_at(wait, ended).await {
+            Ok(Ok(Ok(sent))) => Ok(Sent { message: sent.message, replayed: true }),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) | Err(_) => Err(SendError::InProgress(id)),
         }
     }
 
@@ -228,7 +226,7 @@ impl Messaging {
         &self,
         guard: Guard,
         message: Message,
-        asked: Asked,
+        asked: Box<Asked>,
         leave: Leave,
     ) -> Result<Sent, SendError> {
         let id = message.origins.message_id;
