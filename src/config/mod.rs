@@ -47,6 +47,8 @@ pub struct Config {
     pub root_key: Option<RootKey>,
     /// The streams.
     pub streams: fanout::Options,
+    /// How long what is kept is kept.
+    pub retention: store::retention::Options,
     /// Longest time from the signal to the end of the process.
     pub shutdown_deadline: Duration,
     /// What is logged.
@@ -124,6 +126,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
     let mut wrong = Vec::new();
     let base_url = settings::base_url(&settings.upstream.base_url, &mut wrong);
     settings::check_bounds(&settings, &mut wrong);
+    let repeats = settings::repeats(&settings);
     let exposed = file.map(PathBuf::from).filter(|file| secrets::is_exposed(file));
     let declared = settings.numbers.iter().map(|number| number.name.clone()).collect();
     let numbers = registry::numbers(mem::take(&mut settings.numbers), exposed.as_deref(), &mut wrong);
@@ -170,6 +173,15 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             max_streams: settings.streams.max,
             page: settings.streams.page,
             drain_spread: settings.streams.drain_spread.0,
+        },
+        retention: store::retention::Options {
+            events: settings.retention.events.0,
+            messages: settings.retention.messages.0,
+            open: settings.retention.open.0,
+            early: settings.retention.early.0,
+            max_bytes: settings.retention.max_bytes,
+            repeats,
+            interval: settings.retention.interval.0,
         },
         shutdown_deadline: settings.shutdown.deadline.0,
         log: Log { level: settings.log.level, format: settings.log.format },

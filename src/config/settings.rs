@@ -31,6 +31,7 @@ pub struct Settings {
     #[serde(default)]
     pub vault: VaultSettings,
     pub streams: StreamSettings,
+    pub retention: RetentionSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
     #[serde(default)]
@@ -117,6 +118,15 @@ sections! {
         max: usize,
         page: usize,
         drain_spread: Span,
+    }
+    /// `[retention]`
+    RetentionSettings {
+        events: Span,
+        messages: Span,
+        open: Span,
+        early: Span,
+        max_bytes: u64,
+        interval: Span,
     }
     /// `[shutdown]`
     ShutdownSettings {
@@ -288,6 +298,14 @@ pub(super) fn messaging(settings: &Settings) -> messaging::Options {
     }
 }
 
+/// For how long a call may come again and act on its message: it begins within the replay window, then waits for a place
+/// and for an answer.
+pub(super) fn repeats(settings: &Settings) -> Duration {
+    let messaging = &settings.messaging;
+    let begun = messaging.replay_window.0.saturating_add(messaging.slot_wait.0);
+    begun.saturating_add(settings.upstream.timeout.0)
+}
+
 /// Values that would make a part useless.
 pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
     let counts: [(&str, usize, usize); 16] = [
@@ -326,6 +344,7 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
         ("breaker.number_first", settings.breaker.number_first, Duration::from_millis(1), day),
         ("queue.retry_first", settings.queue.retry_first, Duration::from_millis(1), day),
         ("queue.max_age", settings.queue.max_age, Duration::from_secs(1), 365 * day),
+        ("retention.interval", settings.retention.interval, Duration::from_millis(1), day),
         ("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(1), day),
     ];
     for (name, span, least, most) in spans {
@@ -338,6 +357,15 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
     }
     if settings.queue.lease.0 <= settings.upstream.timeout.0 || settings.queue.lease.0 > day {
         wrong.push("queue.lease: must be longer than upstream.timeout, and at most 24h".to_owned());
+    }
+    let repeats = repeats(settings);
+    for (name, span) in [("messages", settings.retention.messages), ("open", settings.retention.open)] {
+        if span.0 < repeats {
+            wrong.push(format!(
+                "retention.{name}: must be at least {repeats:?}: messaging.replay_window, messaging.slot_wait and \
+                 upstream.timeout together"
+            ));
+        }
     }
     if tracing_subscriber::EnvFilter::try_new(&settings.log.level).is_err() {
         wrong.push("log.level: must be a level or a list of directives".to_owned());

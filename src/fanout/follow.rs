@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Fanout, Filter, FollowError, FollowRequest, OnExpired};
+use super::{Fanout, Filter, FollowError, FollowRequest, OnExpired, Start};
 use crate::{
     domain::{event::Event, ids::MessageId, position::Position},
     store::StoreError,
@@ -72,7 +72,7 @@ pub struct Follow {
 }
 
 enum Stage {
-    Starting { gap: Option<Position> },
+    Starting { gap: Option<Position>, start: Start },
     Gap(Position),
     Going,
     Draining,
@@ -106,7 +106,7 @@ impl Follow {
             head,
             heartbeat: request.heartbeat,
             next_heartbeat: Instant::now() + request.heartbeat,
-            stage: Stage::Starting { gap },
+            stage: Stage::Starting { gap, start: request.start },
             open,
             _place: place,
         }
@@ -151,16 +151,21 @@ impl Follow {
     }
 
     async fn advance(&mut self) -> Result<Option<Frame>, FollowError> {
-        match self.stage {
+        match &self.stage {
             Stage::Going => {}
             Stage::Ended => return Ok(None),
             Stage::Draining => return Err(FollowError::Draining),
-            Stage::Gap(from) => {
+            &Stage::Gap(from) => {
                 self.stage = Stage::Going;
                 return Ok(Some(Frame::Gap { from }));
             }
-            Stage::Starting { gap } => {
-                self.fill().await?;
+            Stage::Starting { gap, start } => {
+                let (gap, from_oldest) = (*gap, *start == Start::Earliest);
+                let gone = self.fill().await?;
+                // Whoever asked for the oldest entry kept misses nothing if trimming has gone on since.
+                if from_oldest && let Some(up_to) = gone {
+                    self.after = up_to;
+                }
                 self.stage = gap.map_or(Stage::Going, Stage::Gap);
                 return Ok(Some(self.sign_of_life(Idle::Started)));
             }
@@ -188,8 +193,12 @@ impl Follow {
             }
             // A long stretch without a match must not keep others from running.
             tokio::task::consume_budget().await;
-            self.fill().await?;
+            let gone = self.fill().await?;
             if self.page.is_empty() {
+                // All that lay ahead was trimmed, so that no entry shows the hole.
+                if let Some(up_to) = gone {
+                    return self.jump(up_to).await;
+                }
                 if let Some(frame) = self.wait().await? {
                     return Ok(Some(frame));
                 }
@@ -199,13 +208,15 @@ impl Follow {
         }
     }
 
-    /// Takes the next entries, if there are any and none are left.
-    async fn fill(&mut self) -> Result<(), FollowError> {
-        if self.page.is_empty() {
-            let most = self.fanout.options.page.max(1);
-            self.page = self.fanout.store.events(self.after, most).await?.events.into();
+    /// Takes the next entries, if there are any and none are left. Tells up to where entries were trimmed before that.
+    async fn fill(&mut self) -> Result<Option<Position>, FollowError> {
+        if !self.page.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        let page = self.fanout.store.events(self.after, self.fanout.options.page.max(1)).await?;
+        let up_to = page.events.first().map_or(page.head, |event| Position(event.position.0 - 1));
+        self.page = page.events.into();
+        Ok((up_to > self.after).then_some(up_to))
     }
 
     /// Waits for entries, and no longer than until the next heartbeat or a drain.
@@ -236,6 +247,13 @@ impl Follow {
         if self.on_expired == OnExpired::Fail {
             let (oldest, oldest_time) = self.fanout.store.oldest().await?;
             return Err(self.fanout.expired(self.filter.fingerprint(), oldest, oldest_time));
+        }
+        if let Some(open) = &mut self.open {
+            // What became final in the gap is told of no more, and neither is a message that is gone itself.
+            let known = self.fanout.store.messages(open.messages.iter().copied().collect()).await?;
+            let awaited = known.into_iter().filter(|message| !message.status.is_final());
+            open.messages = awaited.map(|message| message.origins.message_id).collect();
+            open.upto = *self.fanout.store.head().borrow();
         }
         self.after = to;
         Ok(Some(Frame::Gap { from }))

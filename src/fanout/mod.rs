@@ -158,10 +158,7 @@ impl Fanout {
         let wanted = match &request.start {
             Start::Latest => head,
             Start::Earliest => oldest,
-            Start::Time(time) => {
-                let trimmed_before = oldest > Position::START && oldest_time.is_none_or(|oldest| *time < oldest);
-                if trimmed_before { Position::START } else { self.store.position_before(*time).await? }
-            }
+            Start::Time(time) => self.store.position_before(*time).await?,
             Start::Cursor(text) => self.cursors.decode(text, request.filter.fingerprint(), head)?,
         };
         if wanted >= oldest {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     api::MessagingApi,
@@ -27,7 +27,7 @@ use crate::{
     identity::Identity,
     keys::KeyRing,
     messaging::Messaging,
-    store::{self, Store, StoreError, Written},
+    store::{self, Store, StoreError, Written, retention},
     tracking::Tracking,
     upstream::Upstream,
     vault::{Place, RootKey, RootKeyError, UnsealError, Vault},
@@ -48,6 +48,7 @@ pub struct Gateway {
     health: tonic_health::server::HealthReporter,
     draining: CancellationToken,
     closing: CancellationToken,
+    retention: AbortOnDropHandle<()>,
     ports: JoinSet<Result<(), String>>,
     deadline: Duration,
 }
@@ -115,6 +116,8 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
     messaging.run_queue();
     let tracking = Tracking::new(Arc::clone(&store), Arc::clone(&keys), sources.clone());
     let fanout = Fanout::new(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
+    let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, draining.clone());
+    let retention = AbortOnDropHandle::new(tokio::spawn(trimming));
     let api = MessagingApi::new(
         messaging.clone(),
         fanout,
@@ -138,7 +141,8 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
     let routes = door::router(tracking, store.head(), draining.clone(), &config.http);
     ports.spawn(self::http::serve(http_listener, routes, closing.clone()));
     tracing::info!(%grpc, %http, "serving");
-    Ok(Gateway { grpc, http, store, messaging, health, draining, closing, ports, deadline: config.shutdown_deadline })
+    let deadline = config.shutdown_deadline;
+    Ok(Gateway { grpc, http, store, messaging, health, draining, closing, retention, ports, deadline })
 }
 
 impl Gateway {
@@ -178,6 +182,7 @@ impl Gateway {
         if timeout(self.deadline, self.drain()).await.is_err() {
             tracing::warn!("the deadline for an orderly end has passed; breaking off what still runs");
             self.ports.abort_all();
+            self.retention.abort();
         }
         // Never skipped: it only flushes what is queued.
         if timeout(Duration::from_secs(5), store.close()).await.is_err() {
@@ -189,6 +194,9 @@ impl Gateway {
         grpc::not_serving(&self.health).await;
         self.draining.cancel();
         self.messaging.finish().await;
+        if let Err(error) = (&mut self.retention).await {
+            tracing::warn!(%error, "trimming did not end well");
+        }
         // The gRPC port ends by itself now. The HTTP port goes on until then: webhooks and probes still come.
         let grpc_ended = timeout(FAREWELL, self.port_ended()).await.is_ok();
         self.closing.cancel();

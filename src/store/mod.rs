@@ -18,12 +18,19 @@
 //! **Merging.** Facts are folded into messages by [`Message::merge`] inside the transaction; a fact that was known
 //! before appends nothing.
 //!
+//! **Trimming.** [`Store::trim`] deletes the oldest of a kind, a bounded step at a time, and never a message that is PENDING
+//! or still has to be handed off. The log loses entries from its start only, so that it has no holes behind
+//! [`Store::oldest`]; what is behind it stays readable in order. A message that is gone is not found by any of its ids, and
+//! its `request_id` is free: a repeated call is recognised for as long as the message is kept. A fact that comes after its
+//! message has gone is early like any other.
+//!
 //! **One owner.** A data directory belongs to one open store at a time; a second `open` fails and changes nothing. So
 //! does an `open` of a damaged store or of one written by a newer version.
 //!
 //! Adapters stay private; every adapter passes the suite in `tests/store/conformance/`.
 
 mod outbox;
+pub mod retention;
 mod sqlite;
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
@@ -35,6 +42,7 @@ use tokio::sync::watch;
 pub use self::outbox::{
     Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, Terms, Withdrawn,
 };
+use self::retention::{Trim, Trimmed};
 use crate::domain::{
     event::Event,
     ids::{CallerName, CorrelationId, ExternalId, MessageId, NumberName, RequestId, UpstreamId},
@@ -299,11 +307,18 @@ pub trait Store: Send + Sync + 'static {
     /// At most `limit` entries behind `after`, oldest first.
     async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError>;
 
-    /// The position before the first entry that was observed at or after `time`; the head if there is none.
+    /// The position before the first entry that was observed at or after `time`; the head if there is none, and
+    /// [`Position::START`] if such entries were trimmed.
     async fn position_before(&self, time: Timestamp) -> Result<Position, StoreError>;
 
     /// The position before the oldest entry kept, and when that entry was observed.
     async fn oldest(&self) -> Result<(Position, Option<Timestamp>), StoreError>;
+
+    /// Takes one step of trimming. The step is small, and those that wait to write come in between two.
+    async fn trim(&self, step: Trim) -> Result<Trimmed, StoreError>;
+
+    /// How many bytes of storage are in use. What was deleted counts no more, whether or not the system has it back.
+    async fn used_bytes(&self) -> Result<u64, StoreError>;
 
     /// Identifies this log.
     fn epoch(&self) -> Epoch;

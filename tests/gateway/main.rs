@@ -7,6 +7,8 @@ mod fanout;
 mod get;
 mod identity;
 mod list;
+mod retention;
+mod retention_size;
 mod send;
 mod status;
 mod stream_ends;

@@ -47,7 +47,7 @@ async fn to_the_end(frames: &mut Frames) -> Vec<v1::StatusUpdate> {
 }
 
 /// A stream on a connection of its own, with room for a few frames that were not read yet.
-async fn narrow(gateway: &Gateway, request: StreamRequest) -> Frames {
+pub async fn narrow(gateway: &Gateway, request: StreamRequest) -> Frames {
     let endpoint = Channel::from_shared(format!("http://{}", gateway.grpc())).unwrap();
     let channel = endpoint.initial_stream_window_size(1024).connect().await.unwrap();
     let mut request = Request::new(request);

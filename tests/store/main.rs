@@ -8,6 +8,7 @@ mod directory;
 mod fixtures;
 mod kill;
 mod refusal;
+mod trim;
 
 use std::sync::Arc;
 

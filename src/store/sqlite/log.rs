@@ -34,21 +34,22 @@ pub(super) fn identity(db: &Connection) -> rusqlite::Result<Identity> {
 pub(super) struct Tail {
     head: Position,
     logged_at: i64,
+    /// Entries up to here were trimmed.
+    pub(super) trimmed: Position,
     /// What the transaction has appended.
     pub(super) appended: Vec<Arc<Event>>,
 }
 
 impl Tail {
     pub(super) fn load(db: &mut Connection) -> rusqlite::Result<Self> {
+        let trimmed = trimmed(db)?;
         let last = db
             .query_row("SELECT position, logged_at FROM events ORDER BY position DESC LIMIT 1", [], |row| {
-                Ok(Self { head: Position(row.get(0)?), logged_at: row.get(1)?, appended: Vec::new() })
+                Ok((Position(row.get(0)?), row.get(1)?))
             })
             .optional()?;
-        match last {
-            Some(tail) => Ok(tail),
-            None => Ok(Self { head: trimmed(db)?, logged_at: 0, appended: Vec::new() }),
-        }
+        let (head, logged_at) = last.unwrap_or((trimmed, 0));
+        Ok(Self { head, logged_at, trimmed, appended: Vec::new() })
     }
 
     pub(super) const fn head(&self) -> Position {
@@ -72,9 +73,9 @@ pub(super) fn append(writing: &mut Writing<'_>, update: Update) -> Result<(), St
     Ok(())
 }
 
-/// A page behind `after`.
+/// A page behind `after`. What is left of the last trimmed entry is no part of it.
 pub(super) fn page(db: &Connection, after: Position, limit: usize) -> Result<Page, StoreError> {
-    let head = head(db)?;
+    let (head, after) = (head(db)?, after.max(trimmed(db)?));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement =
         db.prepare_cached("SELECT position, payload FROM events WHERE position > ?1 ORDER BY position LIMIT ?2")?;
@@ -89,11 +90,20 @@ pub(super) fn page(db: &Connection, after: Position, limit: usize) -> Result<Pag
 }
 
 /// The position before the first entry logged at or after `time`, found by halving: positions have no holes behind the
-/// trimmed part, and their times never fall.
+/// trimmed part, and their times never fall. The start if the trimmed part has such entries.
 pub(super) fn position_before(db: &Connection, time: Timestamp) -> Result<Position, StoreError> {
     let time = time.as_microsecond();
+    let trimmed = trimmed(db)?;
+    // The last trimmed entry has left its time.
+    let gone: Option<i64> = db
+        .prepare_cached("SELECT logged_at FROM events WHERE position >= ?1 ORDER BY position LIMIT 1")?
+        .query_row([trimmed.0], |row| row.get(0))
+        .optional()?;
+    if trimmed > Position::START && gone.is_none_or(|gone| gone >= time) {
+        return Ok(Position::START);
+    }
     let mut logged_at = db.prepare_cached("SELECT logged_at FROM events WHERE position = ?1")?;
-    let (mut before, mut upto) = (trimmed(db)?.0, head(db)?.0);
+    let (mut before, mut upto) = (trimmed.0, head(db)?.0);
     while before < upto {
         let middle = before + (upto - before + 1) / 2;
         let at: i64 = logged_at.query_row([middle], |row| row.get(0))?;
@@ -121,6 +131,7 @@ fn head(db: &Connection) -> rusqlite::Result<Position> {
     last.map_or_else(|| trimmed(db), |position| Ok(Position(position)))
 }
 
-fn trimmed(db: &Connection) -> rusqlite::Result<Position> {
+/// Entries up to here were trimmed.
+pub(super) fn trimmed(db: &Connection) -> rusqlite::Result<Position> {
     db.prepare_cached("SELECT trimmed FROM log WHERE id = 1")?.query_row([], |row| row.get(0)).map(Position)
 }

@@ -13,6 +13,7 @@ mod list;
 mod log;
 mod outbox;
 mod rows;
+mod trim;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer}
 use super::{
     Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, OpenError, Options,
     OutboxBounds, Page, Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn, Written,
+    retention::{Trim, Trimmed},
 };
 use crate::domain::{
     ids::{CallerName, MessageId, NumberName, RequestId},
@@ -165,6 +167,14 @@ impl Store for SqliteStore {
 
     fn written(&self) -> Written {
         self.writer.written()
+    }
+
+    async fn trim(&self, step: Trim) -> Result<Trimmed, StoreError> {
+        trim::step(&self.writer, &self.readers, step).await
+    }
+
+    async fn used_bytes(&self) -> Result<u64, StoreError> {
+        self.readers.read(trim::used_bytes).await
     }
 
     fn epoch(&self) -> Epoch {

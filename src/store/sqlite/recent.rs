@@ -44,6 +44,15 @@ impl Recent {
         Some(Page { events, head })
     }
 
+    /// Lets go of what was just trimmed.
+    pub(super) fn trim(&self, up_to: Position) {
+        let mut window = self.window.write().unwrap_or_else(PoisonError::into_inner);
+        while window.events.front().is_some_and(|event| event.position <= up_to) {
+            window.events.pop_front();
+        }
+        window.before = window.before.max(up_to);
+    }
+
     /// Gives no page from now on.
     pub(super) fn close(&self) {
         self.window.write().unwrap_or_else(PoisonError::into_inner).closed = true;

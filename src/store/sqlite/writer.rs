@@ -169,6 +169,7 @@ impl Thread {
         }
         // The entries before the news of them: whoever is woken finds them.
         self.recent.extend(&mut self.tail.appended);
+        self.recent.trim(self.tail.trimmed);
         let head = self.tail.head();
         self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
         for job in batch.drain(..) {

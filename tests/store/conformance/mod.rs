@@ -10,6 +10,7 @@ pub mod log;
 pub mod read;
 pub mod record;
 pub mod settle;
+pub mod trim;
 
 use std::sync::Arc;
 
@@ -73,11 +74,20 @@ macro_rules! conformance {
             log::the_oldest_entry_is_known,
             log::the_head_never_runs_ahead_of_what_can_be_read,
             log::concurrent_writers_all_get_a_place_of_their_own,
+            trim::entries_go_oldest_first_up_to_a_time,
+            trim::a_long_log_goes_in_steps,
+            trim::writes_come_in_between_the_steps,
+            trim::messages_go_by_their_standing_and_age,
+            trim::messages_accepted_out_of_order_go_all_the_same,
+            trim::a_message_that_is_gone_is_not_found_and_its_request_id_is_free,
+            trim::early_facts_go_oldest_first,
+            trim::what_is_gone_takes_no_room,
         }
         conformance! { @place $backend,
             close::writes_in_the_queue_are_finished,
             close::later_calls_fail,
             close::each_log_has_an_identity_of_its_own,
+            trim::positions_and_times_go_on_where_everything_was_trimmed,
         }
     };
     (@store $backend:expr, $($room:ident::$check:ident),* $(,)?) => {$(

@@ -1,0 +1,158 @@
+//! Retention: how long what is kept is kept, and the pace at which it goes.
+//!
+//! Owns the ages and the order in which things go; what a step deletes, and that it is safe, is the store's matter. Run
+//! by `server`.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Store, StoreError};
+use crate::domain::sources::Sources;
+
+/// After each step, the store is left alone for this many times as long as the step took.
+const REST: u32 = 3;
+
+/// How long what is kept is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Age at which log entries go.
+    pub events: Duration,
+    /// Age at which messages go that have left or ended.
+    pub messages: Duration,
+    /// Age at which messages go that are QUEUED or IN_DOUBT. Those that are PENDING stay.
+    pub open: Duration,
+    /// Age at which facts go whose message never became known.
+    pub early: Duration,
+    /// Bytes in use above which the oldest entries and then the oldest ended messages go before their age; 0 for no bound.
+    pub max_bytes: u64,
+    /// Messages younger than this stay even then: their calls may still be repeated.
+    pub repeats: Duration,
+    /// How often all this is looked after.
+    pub interval: Duration,
+}
+
+/// A step of trimming. Times are exclusive: what is of just that time stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trim {
+    /// The oldest log entries, as far as they were logged before this time.
+    Events {
+        /// The time.
+        before: Timestamp,
+    },
+    /// The oldest early facts, as far as they were learned before this time.
+    Early {
+        /// The time.
+        before: Timestamp,
+    },
+    /// Messages, in the order in which they were accepted. PENDING ones and those that still have to be handed off stay.
+    Messages {
+        /// The place behind which to go on; 0 stands before the first message.
+        after: i64,
+        /// Messages that have left or ended go if they were accepted before this time.
+        ended: Timestamp,
+        /// Messages that are QUEUED or IN_DOUBT go if they were accepted before this time.
+        open: Timestamp,
+    },
+}
+
+/// What a step of trimming did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trimmed {
+    /// How many entries, facts or messages were deleted.
+    pub deleted: u64,
+    /// How many of them were messages IN_DOUBT.
+    pub in_doubt: u64,
+    /// The step that goes on where this one ended; `None` if nothing further is that old.
+    pub next: Option<Trim>,
+}
+
+/// Looks after the store until `draining`. A step that has begun is waited for.
+pub async fn run(store: Arc<dyn Store>, sources: Sources, options: Options, draining: CancellationToken) {
+    loop {
+        let mut sweep = Sweep { store: &*store, draining: &draining, in_doubt: 0 };
+        if let Err(error) = sweep.whole(sources.now(), &options).await {
+            tracing::warn!(%error, "trimming was broken off; it is tried again at the next interval");
+        }
+        if sweep.in_doubt > 0 {
+            tracing::warn!(messages = sweep.in_doubt, "messages were trimmed that were in doubt to the end");
+        }
+        if draining.run_until_cancelled(sleep(options.interval)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// One look at everything that may be too old or too much.
+struct Sweep<'a> {
+    store: &'a dyn Store,
+    draining: &'a CancellationToken,
+    in_doubt: u64,
+}
+
+impl Sweep<'_> {
+    async fn whole(&mut self, now: Timestamp, options: &Options) -> Result<(), StoreError> {
+        let events = self.walk(Trim::Events { before: ago(now, options.events) }, None).await?;
+        let early = self.walk(Trim::Early { before: ago(now, options.early) }, None).await?;
+        let (ended, open) = (ago(now, options.messages), ago(now, options.open));
+        let messages = self.walk(Trim::Messages { after: 0, ended, open }, None).await?;
+        if events + early + messages > 0 {
+            tracing::debug!(events, early, messages, "trimmed by age");
+        }
+        match options.max_bytes {
+            0 => Ok(()),
+            most => self.by_size(most, ago(now, options.repeats)).await,
+        }
+    }
+
+    /// Events first: they are the greater part, and subscribers that are not behind miss nothing.
+    async fn by_size(&mut self, most: u64, ended: Timestamp) -> Result<(), StoreError> {
+        let events = self.walk(Trim::Events { before: Timestamp::MAX }, Some(most)).await?;
+        let messages = Trim::Messages { after: 0, ended, open: Timestamp::MIN };
+        let messages = self.walk(messages, Some(most)).await?;
+        if events + messages > 0 {
+            tracing::info!(events, messages, "trimmed by size, before their age");
+        }
+        let used = self.store.used_bytes().await?;
+        if used > most && !self.draining.is_cancelled() {
+            tracing::warn!(used, most, "the store is larger than retention.max_bytes, and nothing more may go");
+        }
+        Ok(())
+    }
+
+    /// Goes step by step until nothing further is old enough or, with a bound, until no more bytes than that are in use.
+    /// Tells how many were deleted.
+    async fn walk(&mut self, first: Trim, most: Option<u64>) -> Result<u64, StoreError> {
+        let (mut next, mut deleted) = (Some(first), 0);
+        while let Some(step) = next {
+            if let Some(most) = most
+                && self.store.used_bytes().await? <= most
+            {
+                break;
+            }
+            let began = Instant::now();
+            let trimmed = self.store.trim(step).await?;
+            deleted += trimmed.deleted;
+            self.in_doubt += trimmed.in_doubt;
+            next = trimmed.next;
+            if self.rest(began.elapsed()).await.is_break() {
+                break;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Leaves the store to others for a while; breaks if the end has come.
+    async fn rest(&self, step: Duration) -> ControlFlow<()> {
+        match self.draining.run_until_cancelled(sleep(step * REST)).await {
+            Some(()) => ControlFlow::Continue(()),
+            None => ControlFlow::Break(()),
+        }
+    }
+}
+
+fn ago(now: Timestamp, age: Duration) -> Timestamp {
+    SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok()).unwrap_or(Timestamp::MIN)
+}
