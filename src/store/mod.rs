@@ -295,7 +295,8 @@ pub trait Store: Send + Sync + 'static {
     /// Takes out the rows that have expired.
     async fn expire(&self, expiry: Expiry) -> Result<Expired, StoreError>;
 
-    /// Takes a message with the expected status out of the outbox and folds the fact in, unless it is under a lease.
+    /// Takes a message with the expected status out of the outbox, folds the fact in, and joins the early facts of ids that
+    /// became known by it; unless it is under a lease.
     async fn withdraw(&self, id: MessageId, expected: Status, fact: Fact) -> Result<Withdrawn, StoreError>;
 
     /// Ends every lease as of `at`. For an owner who has just opened the store: those who held them are gone.

@@ -135,7 +135,7 @@ pub struct Expiry {
 pub struct Expired {
     /// Failed now, or in doubt for good.
     pub messages: Vec<Message>,
-    /// When the next row expires; `None` if there is none.
+    /// When the next row expires, or may be forsaken if it has expired under a lease; `None` if there is none.
     pub next: Option<Timestamp>,
 }
 

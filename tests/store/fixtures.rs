@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use pilotgate::{
     domain::{
         event::{Event, Update},
@@ -12,9 +12,10 @@ use pilotgate::{
         message::{ForeignIds, Handoff, Message, Origins, StatusTimes},
         position::Position,
         recipient::Recipient,
+        secret::Sealed,
         status::{Origin, Status},
     },
-    store::{Claim, Draft, Settlement, Sighting, Store},
+    store::{Claim, Draft, LeaseEnd, Leases, Next, Queued, Settlement, Sighting, Store, Terms},
 };
 use uuid::Uuid;
 
@@ -47,6 +48,44 @@ pub fn draft_on(n: u128, number: &str) -> Draft {
     let mut draft = draft(n);
     draft.origins.number = number_named(number);
     draft
+}
+
+/// The same, for the outbox: to this recipient, until this second.
+pub fn queued(n: u128, recipient: &str, expires: i64) -> Draft {
+    let mut draft = draft(n);
+    draft.origins.recipient = Recipient::Phone(recipient.parse().unwrap());
+    draft.origins.handoff = Handoff::Queued;
+    draft.queued = Some(Queued { body: body(n), expires: at(expires) });
+    draft
+}
+
+/// What the outbox keeps of [`queued`].
+pub fn body(n: u128) -> Sealed {
+    Sealed::from_bytes(format!("body {n}").into_bytes())
+}
+
+/// For how long a doubt is pursued, in these checks.
+pub const REPLAY: SignedDuration = SignedDuration::from_secs(1000);
+
+/// Leases what is due of `main` at one second, until another, at most so many.
+pub async fn lease(store: &dyn Store, seconds: i64, until: i64, limit: usize) -> Leases {
+    let terms = Terms { number: main(), at: at(seconds), until: at(until), replay: REPLAY, limit };
+    store.lease(terms).await.unwrap()
+}
+
+/// The numbers of leased messages, with their generations.
+pub fn short(leases: &Leases) -> Vec<(MessageId, i64)> {
+    leases.leased.iter().map(|leased| (leased.lease.id, leased.lease.generation)).collect()
+}
+
+/// A lease that ends with this fact, and the row with it.
+pub fn gone(fact: Fact) -> LeaseEnd {
+    LeaseEnd { settlement: settled(fact), next: Next::Gone }
+}
+
+/// A lease that ends with another attempt to come.
+pub fn again(fact: Fact, due: i64, expires: i64, arrived: bool) -> LeaseEnd {
+    LeaseEnd { settlement: settled(fact), next: Next::Again { due: at(due), expires: at(expires), arrived } }
 }
 
 pub fn id(n: u128) -> MessageId {

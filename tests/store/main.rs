@@ -7,6 +7,8 @@ mod batch;
 mod directory;
 mod fixtures;
 mod kill;
+mod model;
+mod outbox;
 mod refusal;
 mod trim;
 

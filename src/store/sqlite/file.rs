@@ -62,8 +62,9 @@ impl DataDirectory {
             Found::Foreign => return Err(self.damaged("it belongs to another program".to_owned())),
         };
         self.check_pages(&db)?;
+        // Bodies are erased when they are no longer needed, and so is what they leave behind in free pages.
         db.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+            "PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
              PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 67108864;",
         )
         .map_err(damaged)?;

@@ -105,14 +105,18 @@ pub(super) fn expire(writing: &mut Writing<'_>, expiry: &Expiry) -> Result<Expir
         remove(writing.db, seq, &message.origins)?;
         let surely_here = message.status == Status::Pending && !was_leased;
         let fact = if surely_here { Observed::Failed(expiry.failure.clone()) } else { IN_DOUBT };
-        rows::fold(writing, &mut message, &gateway(fact, expiry.at))?;
-        rows::save(writing.db, seq, &message)?;
+        // An answer may have been recorded past the lease; then there is no question left.
+        if message.status.is_unsettled() {
+            rows::fold(writing, &mut message, &gateway(fact, expiry.at))?;
+            rows::save(writing.db, seq, &message)?;
+        }
         messages.push(message);
     }
-    // What has expired and is still here is under a lease, or was too much for this time.
+    // What has expired and is still here is under a lease, which has to be over for a while, or was too much for this time.
     let sql = "SELECT min(at) FROM (SELECT min(expires) AS at FROM outbox WHERE expires > ?1
-               UNION ALL SELECT min(CASE WHEN leased THEN due ELSE ?1 END) FROM outbox WHERE expires <= ?1)";
-    let next = writing.db.prepare_cached(sql)?.query_row([at], time)?;
+               UNION ALL SELECT min(CASE WHEN leased THEN due + (?1 - ?2) + 1 ELSE ?1 END) FROM outbox
+               WHERE expires <= ?1)";
+    let next = writing.db.prepare_cached(sql)?.query_row((at, forsaken), time)?;
     Ok(Expired { messages, next })
 }
 
@@ -133,6 +137,7 @@ pub(super) fn withdraw(
         Some(false) => {
             remove(writing.db, seq, &message.origins)?;
             rows::fold(writing, &mut message, fact)?;
+            rows::join_early(writing, &mut message)?;
             rows::save(writing.db, seq, &message)?;
             Ok(Withdrawn::Done(Box::new(message)))
         }

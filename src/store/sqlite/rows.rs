@@ -156,7 +156,7 @@ pub(super) fn fold(writing: &mut Writing<'_>, message: &mut Message, fact: &Fact
 }
 
 /// Joins early facts until no id leads to further ones: a fact may bring an id that others were waiting for.
-fn join_early(writing: &mut Writing<'_>, message: &mut Message) -> Result<(), StoreError> {
+pub(super) fn join_early(writing: &mut Writing<'_>, message: &mut Message) -> Result<(), StoreError> {
     loop {
         let waiting = early(writing.db, &message.origins.number, &message.ids)?;
         if waiting.is_empty() {

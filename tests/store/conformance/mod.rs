@@ -5,8 +5,10 @@
 
 pub mod accept;
 pub mod close;
+pub mod expiry;
 pub mod list;
 pub mod log;
+pub mod outbox;
 pub mod read;
 pub mod record;
 pub mod settle;
@@ -69,6 +71,25 @@ macro_rules! conformance {
             read::pending_messages_come_oldest_first,
             list::a_callers_messages_are_listed_as_they_stand,
             list::a_list_keeps_to_its_range_and_limit,
+            outbox::a_queued_message_is_due_at_once,
+            outbox::a_queued_request_is_answered_with_its_message,
+            outbox::of_each_number_and_recipient_only_the_oldest_is_due,
+            outbox::a_lease_puts_its_row_off,
+            outbox::a_limit_leaves_the_rest_due,
+            outbox::a_lease_without_an_answer_leaves_a_question,
+            outbox::whoever_was_overtaken_changes_nothing,
+            outbox::an_attempt_that_did_not_arrive_leaves_no_trace,
+            outbox::an_attempt_that_may_have_arrived_stays_the_first_one,
+            outbox::an_accepted_message_joins_its_early_facts,
+            outbox::ended_leases_are_due_at_once,
+            outbox::the_oldest_body_is_told,
+            expiry::a_row_that_nobody_works_on_is_withdrawn,
+            expiry::a_withdrawn_message_joins_its_early_facts,
+            expiry::what_has_expired_fails_and_makes_way,
+            expiry::a_doubt_that_has_expired_stays_a_doubt,
+            expiry::a_lease_keeps_its_row_until_it_is_forsaken,
+            expiry::a_message_that_has_moved_on_is_told_nothing_by_its_expiry,
+            expiry::the_limit_leaves_the_rest_expired,
             log::pages_follow_each_other_without_holes,
             log::a_time_leads_to_the_entry_before,
             log::the_oldest_entry_is_known,
