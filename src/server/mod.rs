@@ -53,6 +53,12 @@ pub struct Gateway {
     deadline: Duration,
 }
 
+/// Both ports, open.
+struct Ports {
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
 /// Why a gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -87,12 +93,21 @@ pub enum StartError {
 /// Starts a gateway. It answers when this returns.
 pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartError> {
     // Ports first: a process that cannot listen leaves the store alone.
-    let grpc_listener = listen(config.grpc.listen).await?;
-    let http_listener = listen(config.http_listen).await?;
-    let (grpc, http) = (address(&grpc_listener, config.grpc.listen)?, address(&http_listener, config.http_listen)?);
+    let ports = Ports::open(&config).await?;
+    let store = store::open(config.store.clone()).await?;
+    serve(ports, store, config, sources).await
+}
 
-    let directory = config.store.directory.clone();
-    let store = store::open(config.store).await?;
+/// Starts a gateway over a store that is open already, for whoever puts something between the two. It answers when this
+/// returns.
+pub async fn start_over(store: Arc<dyn Store>, config: Config, sources: Sources) -> Result<Gateway, StartError> {
+    serve(Ports::open(&config).await?, store, config, sources).await
+}
+
+async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sources) -> Result<Gateway, StartError> {
+    let (grpc, http) = (address(&ports.grpc, config.grpc.listen)?, address(&ports.http, config.http_listen)?);
+    let Ports { grpc: grpc_listener, http: http_listener } = ports;
+    let directory = config.store.directory;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
     let keys = Arc::new(KeyRing::of(config.numbers));
     let identity = Arc::new(Identity::of(config.callers));
@@ -143,6 +158,12 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
     tracing::info!(%grpc, %http, "serving");
     let deadline = config.shutdown_deadline;
     Ok(Gateway { grpc, http, store, messaging, health, draining, closing, retention, ports, deadline })
+}
+
+impl Ports {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        Ok(Self { grpc: listen(config.grpc.listen).await?, http: listen(config.http_listen).await? })
+    }
 }
 
 impl Gateway {

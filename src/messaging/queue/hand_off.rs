@@ -119,8 +119,12 @@ impl Messaging {
     async fn end(&self, leased: &Leased, end: LeaseEnd) {
         let id = leased.lease.id;
         let Settlement { fact, .. } = end.settlement.clone();
+        let again = matches!(end.next, Next::Again { .. });
         match self.store.settle_lease(leased.lease, end).await {
-            Ok(Some(settled)) if settled.followed => self.wakers.number(&leased.message.origins.number).notify_one(),
+            // The dispatcher knows this row as leased until the lease ends, and the next one of the recipient not at all.
+            Ok(Some(settled)) if settled.followed || again => {
+                self.wakers.number(&leased.message.origins.number).notify_one();
+            }
             Ok(Some(_)) => {}
             // Somebody else has taken over. That the message was accepted is true all the same.
             Ok(None) if fact.ids.upstream.is_some() => {

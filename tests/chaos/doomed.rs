@@ -1,0 +1,220 @@
+//! A gateway that kills itself right before or right after a chosen call of its store.
+//!
+//! It is this test program, started again; the gateway itself knows nothing of it.
+
+use std::{
+    env,
+    process::Command,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use pilotgate::{
+    config,
+    domain::{
+        ids::{CallerName, MessageId, NumberName, RequestId},
+        merge::Fact,
+        message::Message,
+        position::{Epoch, Position},
+        secret::Sealed,
+        sources::Sources,
+        status::Status,
+    },
+    server,
+    store::{
+        self, Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, Page,
+        Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn,
+    },
+};
+use tokio::sync::watch;
+
+/// The name of the test that a doomed gateway runs as.
+pub const TEST: &str = "doomed::serve_until_the_moment";
+/// Tells it its configuration...
+pub const CONFIG: &str = "PILOTGATE_CHAOS_DOOMED_CONFIG";
+/// ...and when to die: `before settle 2` is right before the second call of `settle`.
+pub const MOMENT: &str = "PILOTGATE_CHAOS_DOOMED_MOMENT";
+
+/// Not a test by itself: what a doomed gateway does. Anywhere else it returns at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serve_until_the_moment() {
+    let (Some(config), Ok(moment)) = (env::var_os(CONFIG), env::var(MOMENT)) else { return };
+    // Whoever started it holds the other end, so that it does not outlive a test that was killed itself.
+    thread::spawn(|| {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        die();
+    });
+    let config = config::load(config.as_ref()).unwrap();
+    let store = store::open(config.store.clone()).await.unwrap();
+    let store = Doomed { store, moment: moment.parse().unwrap(), calls: AtomicUsize::new(0) };
+    let mut gateway = server::start_over(Arc::new(store), config, Sources::system()).await.unwrap();
+    panic!("it failed before its moment: {}", gateway.failed().await);
+}
+
+/// As a process dies that somebody kills: nothing is flushed and nobody is told.
+fn die() -> ! {
+    let _ = Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
+    std::process::abort()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Accept,
+    Settle,
+    /// One that leased something; others come as often as they like.
+    Lease,
+    SettleLease,
+}
+
+struct Moment {
+    before: bool,
+    call: Call,
+    /// Counted from 1.
+    turn: usize,
+}
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<_> = text.split(' ').collect();
+        let [when @ ("before" | "after"), call, turn] = words[..] else { return Err(text.to_owned()) };
+        let call = match call {
+            "accept" => Call::Accept,
+            "settle" => Call::Settle,
+            "lease" => Call::Lease,
+            "settle_lease" => Call::SettleLease,
+            other => return Err(other.to_owned()),
+        };
+        Ok(Self { before: when == "before", call, turn: turn.parse().map_err(|_| turn.to_owned())? })
+    }
+}
+
+struct Doomed {
+    store: Arc<dyn Store>,
+    moment: Moment,
+    calls: AtomicUsize,
+}
+
+impl Doomed {
+    fn pass(&self, before: bool, call: Call) {
+        let here = self.moment.before == before && self.moment.call == call;
+        if here && self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.moment.turn {
+            die();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Doomed {
+    async fn accept(&self, draft: Draft) -> Result<Accepted, StoreError> {
+        self.pass(true, Call::Accept);
+        let accepted = self.store.accept(draft).await;
+        self.pass(false, Call::Accept);
+        accepted
+    }
+
+    async fn settle(&self, id: MessageId, settlement: Settlement) -> Result<Message, StoreError> {
+        self.pass(true, Call::Settle);
+        let settled = self.store.settle(id, settlement).await;
+        self.pass(false, Call::Settle);
+        settled
+    }
+
+    async fn lease(&self, terms: Terms) -> Result<Leases, StoreError> {
+        let leases = self.store.lease(terms).await?;
+        if !leases.leased.is_empty() {
+            self.pass(false, Call::Lease);
+        }
+        Ok(leases)
+    }
+
+    async fn settle_lease(&self, lease: Lease, end: LeaseEnd) -> Result<Option<LeaseSettled>, StoreError> {
+        self.pass(true, Call::SettleLease);
+        let settled = self.store.settle_lease(lease, end).await;
+        self.pass(false, Call::SettleLease);
+        settled
+    }
+
+    async fn claimed(&self, caller: &CallerName, request_id: &RequestId) -> Result<Option<Claimed>, StoreError> {
+        self.store.claimed(caller, request_id).await
+    }
+
+    async fn record(&self, number: &NumberName, sightings: Vec<Sighting>) -> Result<Vec<Recorded>, StoreError> {
+        self.store.record(number, sightings).await
+    }
+
+    async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError> {
+        self.store.merge(id, facts).await
+    }
+
+    async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.store.message(id).await
+    }
+
+    async fn messages(&self, ids: Vec<MessageId>) -> Result<Vec<Message>, StoreError> {
+        self.store.messages(ids).await
+    }
+
+    async fn find(&self, number: &NumberName, key: Key) -> Result<Option<Message>, StoreError> {
+        self.store.find(number, key).await
+    }
+
+    async fn list(&self, listing: Listing) -> Result<Vec<Message>, StoreError> {
+        self.store.list(listing).await
+    }
+
+    async fn pending(&self, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.store.pending(limit).await
+    }
+
+    async fn expire(&self, expiry: Expiry) -> Result<Expired, StoreError> {
+        self.store.expire(expiry).await
+    }
+
+    async fn withdraw(&self, id: MessageId, expected: Status, fact: Fact) -> Result<Withdrawn, StoreError> {
+        self.store.withdraw(id, expected, fact).await
+    }
+
+    async fn end_leases(&self, at: Timestamp) -> Result<(), StoreError> {
+        self.store.end_leases(at).await
+    }
+
+    async fn oldest_body(&self) -> Result<Option<(MessageId, Sealed)>, StoreError> {
+        self.store.oldest_body().await
+    }
+
+    async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError> {
+        self.store.events(after, limit).await
+    }
+
+    async fn position_before(&self, time: Timestamp) -> Result<Position, StoreError> {
+        self.store.position_before(time).await
+    }
+
+    async fn oldest(&self) -> Result<(Position, Option<Timestamp>), StoreError> {
+        self.store.oldest().await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
+    }
+
+    fn cursor_key(&self) -> [u8; 32] {
+        self.store.cursor_key()
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.store.head()
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
+    }
+}

@@ -1,0 +1,208 @@
+//! A directory with a configuration, gateways that are started in it one after the other, and their double.
+
+use std::{
+    collections::HashSet,
+    env, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use pilotgate::{
+    domain::secret::TokenHash,
+    proto::v1::{self, messaging_service_client::MessagingServiceClient},
+    sandbox::{self, Sandbox, Switches},
+};
+use tempfile::TempDir;
+use tonic::transport::Channel;
+
+use crate::{
+    caller::{Bearer, Client, TOKEN},
+    doomed,
+};
+
+pub const NUMBER: &str = "shop";
+const KEY: &str = "ps_chaos-number-key-0123456789";
+const SECRET: &str = "whsec_chaos-0123456789";
+const PATH_TOKEN: &str = "chaos-path-token-0123456789";
+
+/// Where gateways of a test live.
+pub struct Place {
+    directory: TempDir,
+    pub grpc: SocketAddr,
+    http: SocketAddr,
+}
+
+/// A running gateway, which does not outlive the test.
+pub struct Gateway {
+    process: Child,
+}
+
+impl Place {
+    /// For gateways in front of this upstream.
+    pub fn new(upstream: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Self { grpc: free_port(), http: free_port(), directory };
+        let config = format!(
+            "[grpc]\nlisten = \"{grpc}\"\n[http]\nlisten = \"{http}\"\n\
+             [upstream]\nbase_url = \"{upstream}\"\ntimeout = \"5s\"\nmax_in_flight = 128\n\
+             [store]\ndirectory = \"{directory}/data\"\n\
+             [messaging]\nretry_first = \"10ms\"\nretry_longest = \"100ms\"\nrepeat_wait = \"2s\"\n\
+             [breaker]\nhost_first = \"20ms\"\nhost_longest = \"200ms\"\nnumber_first = \"5ms\"\nnumber_longest = \"50ms\"\n\
+             [queue]\nretry_first = \"20ms\"\nretry_longest = \"300ms\"\nlease = \"10s\"\n\
+             [log]\nlevel = \"error\"\n\
+             [[numbers]]\nname = \"{NUMBER}\"\nkey = \"{KEY}\"\nwebhook_token = \"{PATH_TOKEN}\"\n\
+             webhook_secrets = [\"{SECRET}\"]\npace = {{ per_second = 100000.0, burst = 100000 }}\n\
+             [[callers]]\nname = \"orders\"\ntoken_hashes = [\"{token}\"]\n\
+             [[callers.grants]]\nnumber = \"*\"\npermissions = [\"send\", \"cancel\", \"read\"]\n",
+            grpc = place.grpc,
+            http = place.http,
+            directory = place.directory.path().display(),
+            token = TokenHash::of(TOKEN).to_hex(),
+        );
+        let mut file = fs::OpenOptions::new();
+        let file = file.write(true).create_new(true).mode(0o600).open(place.config());
+        std::io::Write::write_all(&mut file.unwrap(), config.as_bytes()).unwrap();
+        place
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("pilotgate.toml")
+    }
+
+    /// The program as it is.
+    pub fn serve(&self) -> Gateway {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_pilotgate"));
+        self.spawn(program.args(["serve", "--config"]).arg(self.config()))
+    }
+
+    /// A gateway that kills itself at that moment.
+    pub fn serve_until(&self, moment: &str) -> Gateway {
+        let mut program = Command::new(env::current_exe().unwrap());
+        program.args(["--exact", doomed::TEST, "--nocapture"]);
+        self.spawn(program.env(doomed::CONFIG, self.config()).env(doomed::MOMENT, moment))
+    }
+
+    fn spawn(&self, program: &mut Command) -> Gateway {
+        let log = fs::OpenOptions::new().append(true).create(true).open(self.log_path()).unwrap();
+        let program = program.stdin(Stdio::piped()).stdout(log.try_clone().unwrap()).stderr(log);
+        Gateway { process: program.spawn().unwrap() }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("gateway.log")
+    }
+
+    /// The end of what the gateways wrote.
+    pub fn log(&self) -> String {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// A client of the gateway, once it answers.
+    pub async fn client(&self) -> Client {
+        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            match endpoint.connect().await {
+                Ok(channel) => return MessagingServiceClient::with_interceptor(channel, Bearer),
+                Err(error) => assert!(Instant::now() < deadline, "no answer within 20 s: {error}\n{}", self.log()),
+            }
+            // A foreign process is waited for; nothing here announces it.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Has the double send its webhooks here.
+    pub async fn register(&self, double: &Sandbox) {
+        let body = serde_json::json!({
+            "url": format!("http://{}/webhooks/{PATH_TOKEN}", self.http),
+            "name": "gateway",
+            "events": ["message.sent", "message.delivered", "message.read", "message.failed"],
+        });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = http.post(format!("{}/v1/webhooks", double.base_url())).header("x-api-key", KEY);
+        request.json(&body).send().await.unwrap().error_for_status().unwrap();
+    }
+}
+
+/// A double that knows our number and comes back soon with webhooks that found nobody.
+pub fn double(switches: Switches) -> sandbox::Options {
+    sandbox::Options {
+        switches: Switches { time_scale: 0.02, ..switches },
+        number_key: Some(KEY.to_owned()),
+        webhook_secret: Some(SECRET.to_owned()),
+        keep_requests: 1_000_000,
+        ..Default::default()
+    }
+}
+
+impl Gateway {
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Waits for its death.
+    pub async fn killed(mut self, place: &Place) {
+        use std::os::unix::process::ExitStatusExt;
+        let ended = eventually("the gateway kills itself", async || self.process.try_wait().unwrap());
+        assert_eq!(ended.await.signal(), Some(9), "it ended otherwise\n{}", place.log());
+    }
+
+    /// A line of `/proc/<id>/status` that counts in kB, in MiB.
+    pub fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<u64>().unwrap() / 1024
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // Fails if it has ended, which is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Asks until there is an answer; fails rather than wait for ever.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A free port below those that the system gives to outgoing connections: while the gateway is away, none of them may sit
+/// down on its port.
+pub fn free_port() -> SocketAddr {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    loop {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(20_000..32_000)));
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.get_or_insert_default().insert(address.port()) && TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// The status that goes with that of the double.
+pub fn status_of(seen: &sandbox::SeenMessage) -> v1::MessageStatus {
+    match seen.status {
+        sandbox::Status::Queued => v1::MessageStatus::Queued,
+        sandbox::Status::Sent => v1::MessageStatus::Sent,
+        sandbox::Status::Delivered => v1::MessageStatus::Delivered,
+        sandbox::Status::Read => v1::MessageStatus::Read,
+        sandbox::Status::Failed => v1::MessageStatus::Failed,
+        sandbox::Status::Canceled => v1::MessageStatus::Canceled,
+    }
+}
