@@ -20,7 +20,7 @@ use tonic::{
 };
 use tonic_types::StatusExt;
 
-use crate::place::NUMBER;
+use crate::place::number_name;
 
 pub const TOKEN: &str = "pgt_chaos-token-0123456789";
 
@@ -45,6 +45,8 @@ impl Interceptor for Bearer {
 /// One message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Send {
+    /// Which number sends.
+    pub number: usize,
     pub request_id: String,
     pub phone: String,
     pub handoff: Handoff,
@@ -53,7 +55,7 @@ pub struct Send {
 impl Send {
     pub fn request(&self) -> v1::SendMessageRequest {
         v1::SendMessageRequest {
-            number: NUMBER.to_owned(),
+            number: number_name(self.number),
             recipient: Some(v1::Recipient { kind: Some(v1::recipient::Kind::PhoneNumber(self.phone.clone())) }),
             content: Some(Content::Text(v1::TextContent { body: self.request_id.clone(), ..Default::default() })),
             request_id: self.request_id.clone(),

@@ -100,9 +100,8 @@ async fn a_kill_between_any_two_steps_neither_loses_nor_repeats() {
 impl Case {
     async fn holds(&self) {
         let double = sandbox::open(place::double(sandbox::Switches::default())).await.unwrap();
-        let place = Place::new(double.base_url());
-        place.register(&double).await;
-        let send = Send { request_id: "r-1".to_owned(), phone: READER.to_owned(), handoff: self.handoff };
+        let place = Place::in_front_of(&double).await;
+        let send = Send { number: 0, request_id: "r-1".to_owned(), phone: READER.to_owned(), handoff: self.handoff };
 
         let told = self.crash(&place, &double, &send).await;
         let sends_before = sends(&double).len();

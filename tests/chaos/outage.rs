@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use pilotgate::{
@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use crate::{
     caller::{self, Send},
-    place::{self, Gateway, Place, eventually, free_port},
+    place::{self, Gateway, MACHINE, PATIENCE, Place, eventually, free_port},
 };
 
 const SENDS: usize = 10_000;
@@ -34,9 +34,10 @@ const MOST_GROWTH: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_queued_while_nobody_listens_arrives_once_somebody_does() {
+    let _machine = MACHINE.lock().await;
     let start = Instant::now();
     let upstream = free_port();
-    let place = Place::new(&format!("http://{upstream}"));
+    let place = Place::before(upstream);
     let mut gateway = place.serve();
     let (clients, client) = watch::channel(place.client().await);
     let mut memory = gateway.memory("VmRSS");
@@ -84,7 +85,7 @@ async fn what_is_queued_while_nobody_listens_arrives_once_somebody_does() {
     clients.send_replace(place.client().await);
     memory = gateway.memory("VmRSS");
     let all = async { while callers.join_next().await.is_some_and(|ended| ended.is_ok()) {} };
-    timeout(Duration::from_secs(30), all).await.expect("callers are answered within 30 s");
+    timeout(PATIENCE, all).await.expect("callers are answered in time");
     eprintln!("queued after {:?}", start.elapsed());
     let answered = answered.lock().unwrap().clone();
     assert_eq!(answered.len(), SENDS, "every send is accepted while nobody listens");
@@ -128,14 +129,14 @@ fn one_by_one() -> Vec<Vec<Send>> {
     for index in 0..SENDS / 2 {
         let (caller, turn) = (index % UNARY, index / UNARY);
         let phone = format!("+55119{caller:04}{:04}", turn % RECIPIENTS);
-        callers[caller].push(Send { request_id: format!("u-{index}"), phone, handoff: Handoff::Queued });
+        callers[caller].push(Send { number: 0, request_id: format!("u-{index}"), phone, handoff: Handoff::Queued });
     }
     callers
 }
 
 fn in_bulk(index: usize) -> Send {
     let phone = format!("+55118{:08}", index % 1_000);
-    Send { request_id: format!("b-{index}"), phone, handoff: Handoff::Queued }
+    Send { number: 0, request_id: format!("b-{index}"), phone, handoff: Handoff::Queued }
 }
 
 /// Their statuses are not what is tested, and each would be a webhook.

@@ -24,7 +24,8 @@ use crate::{
     doomed,
 };
 
-pub const NUMBER: &str = "shop";
+/// How many numbers a double has that is there from the start.
+pub const NUMBERS: usize = 4;
 const KEY: &str = "ps_chaos-number-key-0123456789";
 const SECRET: &str = "whsec_chaos-0123456789";
 const PATH_TOKEN: &str = "chaos-path-token-0123456789";
@@ -42,8 +43,29 @@ pub struct Gateway {
 }
 
 impl Place {
-    /// For gateways in front of this upstream.
-    pub fn new(upstream: &str) -> Self {
+    /// For gateways in front of this double, with all its numbers, which send their webhooks here.
+    pub async fn in_front_of(double: &Sandbox) -> Self {
+        let numbers = double.account().numbers;
+        let place = Self::new(double.base_url(), &numbers.iter().map(|number| number.key.as_str()).collect::<Vec<_>>());
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        for (index, number) in numbers.iter().enumerate() {
+            let body = serde_json::json!({
+                "url": format!("http://{}/webhooks/{PATH_TOKEN}-{index}", place.http),
+                "name": "gateway",
+                "events": ["message.sent", "message.delivered", "message.read", "message.failed"],
+            });
+            let request = http.post(format!("{}/v1/webhooks", double.base_url())).header("x-api-key", &number.key);
+            request.json(&body).send().await.unwrap().error_for_status().unwrap();
+        }
+        place
+    }
+
+    /// For gateways with one number in front of a double that is opened later, at this address.
+    pub fn before(upstream: SocketAddr) -> Self {
+        Self::new(&format!("http://{upstream}"), &[KEY])
+    }
+
+    fn new(upstream: &str, keys: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = Self { grpc: free_port(), http: free_port(), directory };
         let config = format!(
@@ -52,16 +74,15 @@ impl Place {
              [store]\ndirectory = \"{directory}/data\"\n\
              [messaging]\nretry_first = \"10ms\"\nretry_longest = \"100ms\"\nrepeat_wait = \"2s\"\n\
              [breaker]\nhost_first = \"20ms\"\nhost_longest = \"200ms\"\nnumber_first = \"5ms\"\nnumber_longest = \"50ms\"\n\
-             [queue]\nretry_first = \"20ms\"\nretry_longest = \"300ms\"\nlease = \"10s\"\n\
+             [queue]\nretry_first = \"20ms\"\nretry_longest = \"300ms\"\nlease = \"2m\"\n\
              [log]\nlevel = \"error\"\n\
-             [[numbers]]\nname = \"{NUMBER}\"\nkey = \"{KEY}\"\nwebhook_token = \"{PATH_TOKEN}\"\n\
-             webhook_secrets = [\"{SECRET}\"]\npace = {{ per_second = 100000.0, burst = 100000 }}\n\
-             [[callers]]\nname = \"orders\"\ntoken_hashes = [\"{token}\"]\n\
+             {numbers}[[callers]]\nname = \"orders\"\ntoken_hashes = [\"{token}\"]\n\
              [[callers.grants]]\nnumber = \"*\"\npermissions = [\"send\", \"cancel\", \"read\"]\n",
             grpc = place.grpc,
             http = place.http,
             directory = place.directory.path().display(),
             token = TokenHash::of(TOKEN).to_hex(),
+            numbers = keys.iter().enumerate().map(number).collect::<String>(),
         );
         let mut file = fs::OpenOptions::new();
         let file = file.write(true).create_new(true).mode(0o600).open(place.config());
@@ -116,24 +137,33 @@ impl Place {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
-
-    /// Has the double send its webhooks here.
-    pub async fn register(&self, double: &Sandbox) {
-        let body = serde_json::json!({
-            "url": format!("http://{}/webhooks/{PATH_TOKEN}", self.http),
-            "name": "gateway",
-            "events": ["message.sent", "message.delivered", "message.read", "message.failed"],
-        });
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = http.post(format!("{}/v1/webhooks", double.base_url())).header("x-api-key", KEY);
-        request.json(&body).send().await.unwrap().error_for_status().unwrap();
-    }
 }
 
-/// A double that knows our number and comes back soon with webhooks that found nobody.
+/// The name of a number.
+pub fn number_name(index: usize) -> String {
+    format!("shop-{index}")
+}
+
+/// The configuration of a number. Its pace is one from which it recovers soon: every 429 halves it.
+fn number((index, key): (usize, &&str)) -> String {
+    format!(
+        "[[numbers]]\nname = \"{}\"\nkey = \"{key}\"\nwebhook_token = \"{PATH_TOKEN}-{index}\"\n\
+         webhook_secrets = [\"{SECRET}\"]\npace = {{ per_second = 100000.0, burst = 100000 }}\n",
+        number_name(index),
+    )
+}
+
+/// A double with [`NUMBERS`] numbers, of which we know the first one's key, and that comes back soon with webhooks that found nobody.
 pub fn double(switches: Switches) -> sandbox::Options {
     sandbox::Options {
         switches: Switches { time_scale: 0.02, ..switches },
+        more_numbers: (1..NUMBERS)
+            .map(|index| sandbox::NumberSeed {
+                id: format!("wn_sandbox_{index}"),
+                phone: format!("+551190000000{index}"),
+                ..Default::default()
+            })
+            .collect(),
         number_key: Some(KEY.to_owned()),
         webhook_secret: Some(SECRET.to_owned()),
         keep_requests: 1_000_000,
@@ -170,14 +200,20 @@ impl Drop for Gateway {
     }
 }
 
+/// How long anything is waited for. Many times what it takes, because others may use the machine as well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Held by tests that keep the machine busy, so that none slows another one down.
+pub static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Asks until there is an answer; fails rather than wait for ever.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -7,7 +7,7 @@ use rand::{
     seq::{IndexedMutRandom, IndexedRandom},
 };
 
-use crate::caller::Send;
+use crate::{caller::Send, place::NUMBERS};
 
 /// Callers that send one message after the other.
 const UNARY: usize = 32;
@@ -43,7 +43,9 @@ impl Plan {
             // Half of what is queued one by one goes to the caller's own recipient, to whom others send as well.
             let shared = if unary { handoff == Handoff::Queued && dice.random() } else { dice.random_bool(0.05) };
             let phone = if shared { shared_phone(lane) } else { any_phone(&mut dice) };
-            let send = Send { request_id: format!("r-{index}"), phone, handoff };
+            // A recipient has to stay with one number to be sent to in order.
+            let number = if shared { lane % NUMBERS } else { dice.random_range(0..NUMBERS) };
+            let send = Send { number, request_id: format!("r-{index}"), phone, handoff };
             if unary {
                 plan.unary[lane].push(send);
             } else {

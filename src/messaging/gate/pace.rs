@@ -99,7 +99,9 @@ impl Pace {
             return;
         }
         let present = state.rate(&self.pacing, now).unwrap_or_else(|| state.observed(now)).max(SLOWEST);
-        let full = self.pacing.per_second.unwrap_or(present).max(present);
+        // A cut during a cut is no reason to come back to less than before the first one.
+        let before = state.cut.map_or(present, |cut| cut.to);
+        let full = self.pacing.per_second.unwrap_or(before).max(present);
         state.cut = Some(Cut { at: now, from: (present / 2.0).max(SLOWEST), to: full });
         state.empty_at = state.empty_at.min(now);
     }
@@ -214,5 +216,17 @@ mod tests {
         assert_eq!(next(&pace, 2), [3000, 3050], "half of 40 a second, once the wait is over");
         advance(Duration::from_secs(61)).await;
         assert_eq!(next(&pace, 3), [0, 0, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn further_429s_do_not_lower_what_is_grown_back_to() {
+        let pace = pace(None, 1);
+        next(&pace, 40);
+        for _ in 0..3 {
+            advance(Duration::from_millis(1)).await;
+            pace.slow_down(Instant::now(), None);
+        }
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(next(&pace, 2), [0, 44], "half-way from 5 a second to 40");
     }
 }
