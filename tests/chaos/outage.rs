@@ -11,7 +11,7 @@ use std::{
 
 use pilotgate::{
     proto::v1::{Handoff, MessageStatus},
-    sandbox::{self, Switches, Timeline},
+    sandbox::{self, Fault, FaultKind, On, Switches, Timeline},
 };
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
@@ -96,6 +96,10 @@ async fn what_is_queued_while_nobody_listens_arrives_once_somebody_does() {
 
     let double =
         sandbox::open(sandbox::Options { listen: upstream, ..place::double(all_stay_queued()) }).await.unwrap();
+    // It comes back as such things do: not quite well at first, which is where an order is lost if it can be.
+    let unwell =
+        Fault { times: Some(500), probability: 0.2, status: Some(503), ..Fault::new(On::Send, FaultKind::Http) };
+    double.control().add_fault(unwell).unwrap();
     let taken = async || (double.control().stats().sends_accepted >= SENDS as u64).then_some(());
     eventually("everything arrives", taken).await;
     eventually("everything is known to have arrived", async || {
