@@ -29,7 +29,8 @@ use pilotgate::{
     server,
     store::{
         self, Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, Page,
-        Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn,
+        Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn, Written,
+        retention::{Trim, Trimmed},
     },
 };
 use tokio::sync::watch;
@@ -200,6 +201,18 @@ impl Store for Doomed {
 
     async fn oldest(&self) -> Result<(Position, Option<Timestamp>), StoreError> {
         self.store.oldest().await
+    }
+
+    async fn trim(&self, step: Trim) -> Result<Trimmed, StoreError> {
+        self.store.trim(step).await
+    }
+
+    async fn used_bytes(&self) -> Result<u64, StoreError> {
+        self.store.used_bytes().await
+    }
+
+    fn written(&self) -> Written {
+        self.store.written()
     }
 
     fn epoch(&self) -> Epoch {
