@@ -66,6 +66,13 @@ impl Child {
         Self { process, told, url: url.trim().to_owned() }
     }
 
+    /// Memory that is resident now, in MiB.
+    pub fn resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
     /// Writes to the store so far, and the commits that they shared.
     pub fn written(&mut self) -> [f64; 2] {
         self.process.stdin.as_mut().unwrap().write_all(b"\n").unwrap();

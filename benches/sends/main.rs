@@ -65,8 +65,9 @@ fn main() {
     runtime.block_on(compare(sends));
 }
 
-/// Of one round: CPU seconds for 10,000 sends, sends a second, median latency in ms, writes for each commit.
-type Round = [f64; 4];
+/// Of one round: CPU seconds for 10,000 sends, sends a second, median latency in ms, writes for each commit, MiB resident
+/// after it.
+type Round = [f64; 5];
 
 async fn compare(sends: usize) {
     let upstream = upstream::start().await;
@@ -80,13 +81,13 @@ async fn compare(sends: usize) {
             }
         }
     }
-    let medians = measured.map(|rounds| std::array::from_fn::<f64, 4, _>(|index| median(&rounds, index)));
+    let medians = measured.map(|rounds| std::array::from_fn::<f64, 5, _>(|index| median(&rounds, index)));
     println!(
         "{CALLERS} callers or 8 bulk streams, {sends} sends a round, {ROUNDS} rounds, medians; in () by the pipe's"
     );
     println!(
-        "{:28} {:>18} {:>18} {:>18} {:>8}",
-        "", "CPU s for 10,000", "sends a second", "p50 ms at 2,000/s", "batch"
+        "{:28} {:>18} {:>18} {:>18} {:>8} {:>8}",
+        "", "CPU s for 10,000", "sends a second", "p50 ms at 2,000/s", "batch", "MiB"
     );
     let [pipe, ..] = medians;
     for ((_, name), values) in WAYS.iter().zip(medians) {
@@ -95,7 +96,7 @@ async fn compare(sends: usize) {
             value => format!("{value:.3} ({:.2})", value / pipe[index]),
         };
         let batch = if values[3].is_nan() { String::new() } else { format!("{:.1}", values[3]) };
-        println!("{name:28} {:>18} {:>18} {:>18} {batch:>8}", cell(0), cell(1), cell(2));
+        println!("{name:28} {:>18} {:>18} {:>18} {batch:>8} {:>8.0}", cell(0), cell(1), cell(2), values[4]);
     }
 }
 
@@ -125,6 +126,7 @@ async fn measure(way: Way, upstream: &str, sends: usize) -> Round {
         sends as f64 / took.as_secs_f64(),
         if p50 == Duration::MAX { f64::NAN } else { p50.as_secs_f64() * 1e3 },
         (after[0] - writes) / (after[1] - commits),
+        child.resident_mib(),
     ]
 }
 
