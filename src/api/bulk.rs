@@ -14,15 +14,15 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{Status, Streaming};
 
 use super::{
     convert::{self, Violations},
     messaging::MessagingApi,
-    status::draining,
+    status::{draining, of_store},
 };
-use crate::{domain::principal::Principal, messaging::Waiting, proto::v1};
+use crate::{domain::principal::Principal, messaging::Waiting, proto::v1, store::StoreError};
 
 /// Longest correlation key, in bytes.
 const MAX_KEY: usize = 200;
@@ -99,7 +99,13 @@ impl Bulk {
         let v1::SendMessagesRequest { correlation_key, message } = item;
         let result = match self.enter(&correlation_key, message) {
             Ok(message) => {
-                let sent = self.api.send(&self.principal, message, self.deadline, Waiting::Patient).await;
+                let bulk = Arc::clone(&self);
+                // On a task of its own: while the caller takes no results nothing here goes on, and a send that waits for a
+                // place upstream would be given one and sit on it.
+                let send =
+                    async move { bulk.api.send(&bulk.principal, message, bulk.deadline, Waiting::Patient).await };
+                let sent = AbortOnDropHandle::new(tokio::spawn(send)).await;
+                let sent = sent.unwrap_or_else(|_| Err(of_store(&StoreError::Unknown)));
                 self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&correlation_key);
                 sent
             }

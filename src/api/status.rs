@@ -137,6 +137,10 @@ pub(super) fn of_send(error: &SendError) -> Status {
                 details.add_quota_failure_violation("number", "the number's pace");
             })
         }
+        SendError::Draining => {
+            let answer = Answer::new(Reason::Draining, "the gateway is shutting down; nothing was sent");
+            answer.retry_after(DEFAULT_WAIT).into_status()
+        }
         SendError::QueueFull => {
             let answer = Answer::new(Reason::Overloaded, "the queue holds as much as it may");
             answer.retry_after(DEFAULT_WAIT).into_status()

@@ -49,9 +49,9 @@ impl Messaging {
                 () = self.draining.cancelled() => break self.settle(&message, outcome, 0).await,
             }
             let patience = Patience { turn: stop, place: stop.saturating_duration_since(Instant::now()) };
-            match Box::pin(self.gate.pass(&number, patience)).await {
-                Ok(next) => leave = next,
-                Err(_) => break self.settle(&message, outcome, 0).await,
+            match Box::pin(self.draining.run_until_cancelled(self.gate.pass(&number, patience))).await {
+                Some(Ok(next)) => leave = next,
+                Some(Err(_)) | None => break self.settle(&message, outcome, 0).await,
             }
         };
         guard.end(&ended);

@@ -134,7 +134,10 @@ impl Messaging {
         while message.origins.handoff == Handoff::Queued && message.status == Status::Pending {
             let fact = self.fact(Observed::Reached(Status::Canceled), Origin::Gateway);
             match self.store.withdraw(id, Status::Pending, fact).await {
-                Ok(Withdrawn::Done(message)) => return Ok(told(*message, CancelOutcome::Canceled)),
+                Ok(Withdrawn::Done(message)) => {
+                    self.wakers.due(&message.origins.number);
+                    return Ok(told(*message, CancelOutcome::Canceled));
+                }
                 Ok(Withdrawn::Busy) if Instant::now() < stop => match self.running.find(id) {
                     Some(ended) => drop(timeout_at(stop, ended).await),
                     None => sleep(LEASE_PAUSE).await,

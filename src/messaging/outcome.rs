@@ -55,6 +55,9 @@ pub enum SendError {
         /// When it is.
         wait: Duration,
     },
+    /// The gateway ends, and the send was still waiting for leave. Nothing was recorded.
+    #[error("the gateway is ending")]
+    Draining,
     /// The queue holds as much as it may. Nothing was recorded.
     #[error("the queue is full")]
     QueueFull,

@@ -42,12 +42,12 @@ impl Messaging {
     /// Settles a message in doubt; it is not attempted any more. The `request_id` of one that was not sent may be used
     /// again, unless the queue had answered for it.
     pub async fn resolve(&self, id: MessageId, resolution: Resolution) -> Result<Message, ResolveError> {
+        // Entered before the look, so that no repeated call of the caller comes in between.
+        let Entry::Mine(_guard) = self.running.enter(id) else { return Err(ResolveError::Busy) };
         let message = self.store.message(id).await?.ok_or(ResolveError::NotFound)?;
         if message.status != Status::InDoubt {
             return Err(ResolveError::NotInDoubt(message.status));
         }
-        // Entered, so that no repeated call of the caller comes in between.
-        let Entry::Mine(_guard) = self.running.enter(id) else { return Err(ResolveError::Busy) };
         let fact = match resolution {
             Resolution::Sent(upstream) => Fact {
                 ids: ForeignIds { upstream, ..ForeignIds::default() },
@@ -59,7 +59,10 @@ impl Messaging {
             }
         };
         match self.store.withdraw(id, Status::InDoubt, fact.clone()).await? {
-            Withdrawn::Done(message) => Ok(*message),
+            Withdrawn::Done(message) => {
+                self.wakers.due(&message.origins.number);
+                Ok(*message)
+            }
             Withdrawn::Busy => Err(ResolveError::Busy),
             Withdrawn::Absent => {
                 let not_sent = matches!(fact.status, Observed::Failed(_));

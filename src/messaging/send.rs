@@ -68,9 +68,14 @@ impl Messaging {
     ///
     /// Once accepted, attempts run to their end and are recorded even if the caller goes away.
     pub async fn send(&self, right: Authorized<Send>, request: SendRequest) -> Result<Sent, SendError> {
+        // The store stays open until this has come to its end, too.
+        let _unfinished = self.tasks.token();
         let _in_progress = match request.waiting {
             Waiting::Brief => self.in_progress.try_acquire().map_err(|_| SendError::Overloaded)?,
-            Waiting::Patient => self.in_progress.acquire().await.map_err(|_| SendError::Overloaded)?,
+            Waiting::Patient => {
+                let place = self.draining.run_until_cancelled(self.in_progress.acquire()).await;
+                place.ok_or(SendError::Draining)?.map_err(|_| SendError::Overloaded)?
+            }
         };
         let body = SendBody::of(&request.intent).map_err(|error| StoreError::Failed(error.to_string()))?;
         let fingerprint = fingerprint(&right, &request, &body);
@@ -100,7 +105,8 @@ impl Messaging {
                 match at_once {
                     Ok(leave) => leave,
                     Err(_) => {
-                        let leave = Box::pin(self.gate.pass(&asked.number, self.patience(&asked.request))).await;
+                        let leave = Box::pin(self.gate.pass(&asked.number, self.patience(&asked.request)));
+                        let leave = self.draining.run_until_cancelled(leave).await.ok_or(SendError::Draining)?;
                         leave.map_err(|shut| turned_away(shut, open))?
                     }
                 }

@@ -114,7 +114,14 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let draining = CancellationToken::new();
     let closing = CancellationToken::new();
 
-    let vault = open_vault(&*store, config.root_key, &directory, &sources).await?;
+    let vault = match open_vault(&*store, config.root_key, &directory, &sources).await {
+        Ok(vault) => vault,
+        Err(error) => {
+            // Its thread would go on for a while and keep the next start from opening it.
+            store.close().await;
+            return Err(error);
+        }
+    };
     let messaging = Messaging::new(
         Arc::clone(&store),
         upstream,

@@ -79,7 +79,7 @@ pub struct Leases {
     /// At most as many as asked for.
     pub leased: Vec<Leased>,
     /// When the next row of the number is due, if nothing is added or settled before; `None` if there is none. Rows under
-    /// a lease count from its end.
+    /// a lease count from its end, those that have expired not at all.
     pub next: Option<Timestamp>,
 }
 

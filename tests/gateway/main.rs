@@ -7,6 +7,7 @@ mod fanout;
 mod get;
 mod identity;
 mod list;
+mod queue;
 mod retention;
 mod retention_size;
 mod send;

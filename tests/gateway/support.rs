@@ -117,6 +117,19 @@ impl World {
         gateway
     }
 
+    /// Ends the double; what is left opens it again, at the same address and with the same keys.
+    pub async fn down(self) -> Down {
+        let account = self.double.account();
+        let options = sandbox::Options {
+            listen: self.double.base_url().trim_start_matches("http://").parse().unwrap(),
+            number_key: Some(account.numbers[0].key.clone()),
+            webhook_secret: Some(account.webhook_secret),
+            ..Default::default()
+        };
+        self.double.shutdown().await;
+        Down { options, directory: self.directory }
+    }
+
     /// Lets go of the clients, then ends both servers.
     pub async fn end<C>(self, clients: C, gateway: Gateway) {
         drop(clients);
@@ -146,6 +159,18 @@ impl World {
     }
 }
 
+/// A world without its double.
+pub struct Down {
+    options: sandbox::Options,
+    directory: TempDir,
+}
+
+impl Down {
+    pub async fn up(self) -> World {
+        World { double: sandbox::open(self.options).await.unwrap(), directory: self.directory }
+    }
+}
+
 pub async fn client(gateway: &Gateway) -> Client {
     client_as(gateway, Some(TOKEN)).await
 }
@@ -167,6 +192,11 @@ pub fn text(phone: &str, body: &str) -> v1::SendMessageRequest {
         content: Some(Content::Text(v1::TextContent { body: body.to_owned(), ..Default::default() })),
         ..Default::default()
     }
+}
+
+/// The same, for the queue.
+pub fn queued(request: v1::SendMessageRequest) -> v1::SendMessageRequest {
+    v1::SendMessageRequest { handoff: v1::Handoff::Queued.into(), ..request }
 }
 
 pub fn metadata<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
@@ -319,6 +349,11 @@ pub fn error_of<T: std::fmt::Debug>(result: Result<T, Status>) -> Told {
     }
 }
 
+/// The idempotency key under which the double knows our message.
+pub fn key(id: &str) -> Option<String> {
+    Some(format!("pilotgate-{id}"))
+}
+
 /// The sends that the double saw, oldest first.
 pub fn sends(world: &World) -> Vec<sandbox::SeenRequest> {
     let mut requests = world.double.requests();
@@ -333,6 +368,19 @@ pub async fn get(client: &mut Client, id: &str) -> v1::Message {
         ..Default::default()
     };
     client.get_message(request).await.unwrap().into_inner().message.unwrap()
+}
+
+/// Waits for a state of a message that nothing announces; fails rather than wait for ever.
+pub async fn message_until(client: &mut Client, id: &str, condition: impl Fn(&v1::Message) -> bool) -> v1::Message {
+    let reached = async {
+        loop {
+            let message = get(client, id).await;
+            if condition(&message) {
+                return message;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("not reached within 20 s")
 }
 
 /// Waits for a state of the double that nothing announces; fails rather than wait for ever.

@@ -96,7 +96,8 @@ impl Model {
     }
 
     fn next_due(&self) -> Option<i64> {
-        self.rows.iter().filter(|(n, _)| self.is_first(**n)).map(|(_, row)| row.due).min()
+        let open = |n: &u128, row: &Row| self.is_first(*n) && (row.expires > self.now || row.leased);
+        self.rows.iter().filter(|(n, row)| open(n, row)).map(|(_, row)| row.due).min()
     }
 
     /// The number is that of a row that is about to be leased, whose lease before may have left no answer.

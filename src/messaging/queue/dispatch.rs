@@ -46,8 +46,9 @@ impl Messaging {
         let mut places = Vec::new();
         let mut leaves: Vec<Leave> = Vec::new();
         let closed = || StoreError::Failed("the queue is closed".to_owned());
-        places.push(Arc::clone(&self.queue_places).acquire_owned().await.map_err(|_| closed())?);
+        // Leave before a place: a number that is held back must not hold what all numbers share.
         leaves.push(self.gate.pass_in_time(number).await);
+        places.push(Arc::clone(&self.queue_places).acquire_owned().await.map_err(|_| closed())?);
         while leaves.len() < BATCH {
             let Ok(place) = Arc::clone(&self.queue_places).try_acquire_owned() else { break };
             let Ok(leave) = self.gate.pass_at_once(number) else { break };
@@ -69,6 +70,8 @@ impl Messaging {
         let started = self.tasks.spawn(async move {
             let leases = messaging.store.lease(terms).await?;
             for ((leased, leave), place) in leases.leased.iter().cloned().zip(leaves).zip(places) {
+                // A lease that ended without an answer has changed that.
+                messaging.wakers.expires(leased.expires);
                 let (messaging, number) = (messaging.clone(), number.clone());
                 messaging.tasks.clone().spawn(async move {
                     messaging.hand_off(leased, number, leave).await;

@@ -25,6 +25,7 @@ impl Messaging {
         let draining = self.draining.clone();
         let work = async {
             loop {
+                self.wakers.expiry_looks();
                 let at = self.sources.now();
                 let lease = SignedDuration::try_from(self.options.queue.lease).unwrap_or(SignedDuration::MAX);
                 let expiry = Expiry {
@@ -39,6 +40,7 @@ impl Messaging {
                             let id = message.origins.message_id;
                             let in_doubt = message.status == Status::InDoubt;
                             tracing::warn!(message_id = %id, in_doubt, "a queued message was given up");
+                            self.wakers.due(&message.origins.number);
                         }
                         expired.next
                     }

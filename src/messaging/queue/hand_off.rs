@@ -119,13 +119,20 @@ impl Messaging {
     async fn end(&self, leased: &Leased, end: LeaseEnd) {
         let id = leased.lease.id;
         let Settlement { fact, .. } = end.settlement.clone();
-        let again = matches!(end.next, Next::Again { .. });
+        let again = match end.next {
+            Next::Again { expires, .. } => Some(expires),
+            Next::Gone => None,
+        };
         match self.store.settle_lease(leased.lease, end).await {
-            // The dispatcher knows this row as leased until the lease ends, and the next one of the recipient not at all.
-            Ok(Some(settled)) if settled.followed || again => {
-                self.wakers.number(&leased.message.origins.number).notify_one();
+            Ok(Some(settled)) => {
+                // The dispatcher knows of a row under a lease only when that would have ended, which is later.
+                if again.is_some() || settled.followed {
+                    self.wakers.due(&leased.message.origins.number);
+                }
+                if let Some(expires) = again {
+                    self.wakers.expires(expires);
+                }
             }
-            Ok(Some(_)) => {}
             // Somebody else has taken over. That the message was accepted is true all the same.
             Ok(None) if fact.ids.upstream.is_some() => {
                 if let Err(error) = self.store.merge(id, vec![fact]).await {

@@ -54,8 +54,8 @@ pub(super) fn lease(writing: &mut Writing<'_>, terms: &Terms) -> Result<Leases, 
     for row in due(writing.db, terms)? {
         leased.push(take(writing, row, terms)?);
     }
-    let sql = "SELECT min(due) FROM outbox WHERE number = ?1 AND first";
-    let next = writing.db.prepare_cached(sql)?.query_row([terms.number.as_str()], time)?;
+    let sql = "SELECT min(due) FROM outbox WHERE number = ?1 AND first AND (expires > ?2 OR leased)";
+    let next = writing.db.prepare_cached(sql)?.query_row((terms.number.as_str(), terms.at.as_microsecond()), time)?;
     Ok(Leases { leased, next })
 }
 
