@@ -95,13 +95,14 @@ pub async fn start(config: Config, sources: Sources) -> Result<Gateway, StartErr
     // Ports first: a process that cannot listen leaves the store alone.
     let ports = Ports::open(&config).await?;
     let store = store::open(config.store.clone()).await?;
-    serve(ports, store, config, sources).await
+    Box::pin(serve(ports, store, config, sources)).await
 }
 
 /// Starts a gateway over a store that is open already, for whoever puts something between the two. It answers when this
 /// returns.
 pub async fn start_over(store: Arc<dyn Store>, config: Config, sources: Sources) -> Result<Gateway, StartError> {
-    serve(Ports::open(&config).await?, store, config, sources).await
+    let ports = Ports::open(&config).await?;
+    Box::pin(serve(ports, store, config, sources)).await
 }
 
 async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sources) -> Result<Gateway, StartError> {
