@@ -1,6 +1,6 @@
 //! How fast a number sends: a token bucket, a smallest gap, and less than either after the upstream asked for less.
 //!
-//! Each leave is a place in time, given out in order. After a 429 the rate is halved, then grows back evenly; a call that
+//! Each leave is a place in time, given out in order. After a 429 the rate is halved, then grows back evenly. A call that
 //! began before the rate was cut says nothing about the new one.
 
 use std::{
@@ -14,6 +14,9 @@ use crate::keys::Pacing;
 
 /// How long it takes to get from a cut rate back to the full one.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// A rate that was just cut is tried for this long before it is cut again.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// No cut goes below this many sends a second.
 const SLOWEST: f64 = 0.1;
@@ -95,7 +98,7 @@ impl Pace {
             let until = now + wait;
             state.paused_until = Some(state.paused_until.map_or(until, |known| known.max(until)));
         }
-        if state.cut.is_some_and(|cut| began <= cut.at) {
+        if state.cut.is_some_and(|cut| began <= cut.at || now - cut.at < TRIAL) {
             return;
         }
         let present = state.rate(&self.pacing, now).unwrap_or_else(|| state.observed(now)).max(SLOWEST);
@@ -223,10 +226,12 @@ mod tests {
         let pace = pace(None, 1);
         next(&pace, 40);
         for _ in 0..3 {
-            advance(Duration::from_millis(1)).await;
             pace.slow_down(Instant::now(), None);
+            advance(TRIAL).await;
+            pace.slow_down(Instant::now() - TRIAL / 2, None);
         }
-        advance(Duration::from_secs(30)).await;
-        assert_eq!(next(&pace, 2), [0, 44], "half-way from 5 a second to 40");
+        advance(RECOVERY / 2 - TRIAL).await;
+        let rate = 1000 / (next(&pace, 2)[1]);
+        assert!((20..=24).contains(&rate), "half-way from about 5 a second to 40, {rate}");
     }
 }
