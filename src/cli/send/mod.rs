@@ -71,7 +71,7 @@ pub struct Args {
     /// Idempotency key; a fresh one is made and told if this is not given
     #[arg(long, value_name = "ID", help_heading = "Delivery")]
     request_id: Option<String>,
-    /// Let the gateway store the message and deliver it with retries (not served yet)
+    /// Let the gateway store the message and deliver it with retries
     #[arg(long, help_heading = "Delivery")]
     queued: bool,
     /// Mark the recipient's last message as read
