@@ -2,14 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bounds;
+mod bulk;
 mod cancel;
 mod fanout;
 mod get;
 mod identity;
 mod list;
 mod queue;
+mod resolve;
 mod retention;
 mod retention_size;
+mod retries;
 mod send;
 mod status;
 mod stream_ends;

@@ -236,7 +236,7 @@ impl Leave {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.used {
-            self.lane.pace.give_back();
+            self.lane.pace.give_back(self.at);
         }
     }
 }

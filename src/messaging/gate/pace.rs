@@ -30,8 +30,9 @@ pub(super) struct Pace {
 struct State {
     /// Where the bucket would be empty: the time by which all leaves given so far are used up at the present rate.
     empty_at: Instant,
-    /// The last leave given.
+    /// The last leave given, and the one before it.
     last: Option<Instant>,
+    before_last: Option<Instant>,
     paused_until: Option<Instant>,
     cut: Option<Cut>,
     /// Leaves given in the second that began at the instant, and in the one before it.
@@ -49,7 +50,8 @@ struct Cut {
 impl Pace {
     pub(super) fn new(pacing: Pacing) -> Self {
         let now = Instant::now();
-        let state = State { empty_at: now, last: None, paused_until: None, cut: None, count: (now, 0, 0) };
+        let state =
+            State { empty_at: now, last: None, before_last: None, paused_until: None, cut: None, count: (now, 0, 0) };
         Self { pacing, state: Mutex::new(state) }
     }
 
@@ -76,17 +78,21 @@ impl Pace {
         }
         // While a leave waits for something else the bucket goes on filling.
         state.empty_at = full.max(at) + interval.unwrap_or_default();
-        state.last = Some(at);
+        state.before_last = state.last.replace(at);
         state.note(now);
         Ok(at)
     }
 
-    /// Takes the last leave back, which was not used.
-    pub(super) fn give_back(&self) {
+    /// Takes back the leave that was given for `at` and not used.
+    pub(super) fn give_back(&self, at: Instant) {
         let now = Instant::now();
         let mut state = self.lock();
         if let Some(interval) = state.interval(&self.pacing, now) {
             state.empty_at = state.empty_at.checked_sub(interval).unwrap_or(now);
+        }
+        // Otherwise another leave has kept its distance from this one already.
+        if state.last == Some(at) {
+            state.last = state.before_last.take();
         }
     }
 
@@ -181,8 +187,21 @@ mod tests {
             assert_eq!(pace.reserve(Duration::from_millis(100), || 0.0), Err(Duration::from_millis(500)));
         }
         assert_eq!(next(&pace, 1), [500]);
-        pace.give_back();
+        pace.give_back(Instant::now() + Duration::from_millis(500));
         assert_eq!(next(&pace, 1), [500]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unused_leave_keeps_nobody_at_a_distance() {
+        let pace = Pace::new(Pacing { min_gap: Duration::from_millis(200), ..Pacing::default() });
+        let now = Instant::now();
+        assert_eq!(next(&pace, 1), [0]);
+        pace.give_back(now);
+        assert_eq!(next(&pace, 2), [0, 200]);
+        pace.give_back(now + Duration::from_millis(200));
+        assert_eq!(next(&pace, 2), [200, 400]);
+        pace.give_back(now + Duration::from_millis(200));
+        assert_eq!(next(&pace, 1), [600], "the one at 400 counts");
     }
 
     #[tokio::test(start_paused = true)]

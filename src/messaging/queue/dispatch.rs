@@ -43,12 +43,8 @@ impl Messaging {
 
     /// Leases what there is leave for and starts its attempts.
     async fn lease_and_start(&self, number: &Number) -> Result<Leases, StoreError> {
-        let mut places = Vec::new();
-        let mut leaves: Vec<Leave> = Vec::new();
-        let closed = || StoreError::Failed("the queue is closed".to_owned());
-        // Leave before a place: a number that is held back must not hold what all numbers share.
-        leaves.push(self.gate.pass_in_time(number).await);
-        places.push(Arc::clone(&self.queue_places).acquire_owned().await.map_err(|_| closed())?);
+        let (leave, place) = self.leave_and_place(number).await?;
+        let (mut leaves, mut places) = (vec![leave], vec![place]);
         while leaves.len() < BATCH {
             let Ok(place) = Arc::clone(&self.queue_places).try_acquire_owned() else { break };
             let Ok(leave) = self.gate.pass_at_once(number) else { break };
@@ -81,6 +77,23 @@ impl Messaging {
             Ok(leases)
         });
         started.await.unwrap_or(Err(StoreError::Unknown))
+    }
+
+    /// Waits for leave, and for a place among all that are handed over. Neither is held while waiting for the other: a
+    /// number that is held back would keep a place from other numbers, and leave does not keep.
+    async fn leave_and_place(&self, number: &Number) -> Result<(Leave, OwnedSemaphorePermit), StoreError> {
+        loop {
+            let leave = self.gate.pass_in_time(number).await;
+            if let Ok(place) = Arc::clone(&self.queue_places).try_acquire_owned() {
+                return Ok((leave, place));
+            }
+            drop(leave);
+            let place = Arc::clone(&self.queue_places).acquire_owned().await;
+            let place = place.map_err(|_| StoreError::Failed("the queue is closed".to_owned()))?;
+            if let Ok(leave) = self.gate.pass_at_once(number) {
+                return Ok((leave, place));
+            }
+        }
     }
 
     /// Waits until a time; for good if there is none.
