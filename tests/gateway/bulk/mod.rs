@@ -92,7 +92,7 @@ async fn thousands_of_items_are_each_answered_once() {
     let mut client = client(&gateway).await;
     let of = |n: usize| {
         let request = v1::SendMessageRequest { metadata: metadata([("n", &*n.to_string())]), ..text(&phone(n), "x") };
-        item(&format!("key {n}"), if n % 2 == 0 { queued(request) } else { request })
+        item(&format!("key {n}"), if n.is_multiple_of(2) { queued(request) } else { request })
     };
     let results = all(&mut client, (0..3000).map(of).collect()).await;
     let mut ids = HashSet::new();
@@ -164,9 +164,9 @@ async fn keys_are_checked_and_free_again_once_answered() {
     let violation = |field: &str, text: &str| (field.to_owned(), text.to_owned());
     let (key, message) = (violation("correlation_key", "must be 1 to 200 bytes"), violation("message", "is required"));
     items.send(item("", text(STUCK, "x"))).await.unwrap();
-    assert_eq!(violations(next(&mut results).await.unwrap()), [key.clone()]);
+    assert_eq!(violations(next(&mut results).await.unwrap()), std::slice::from_ref(&key));
     items.send(item(&"k".repeat(201), text(STUCK, "x"))).await.unwrap();
-    assert_eq!(violations(next(&mut results).await.unwrap()), [key.clone()]);
+    assert_eq!(violations(next(&mut results).await.unwrap()), std::slice::from_ref(&key));
     items.send(v1::SendMessagesRequest::default()).await.unwrap();
     assert_eq!(violations(next(&mut results).await.unwrap()), [key, message]);
 
