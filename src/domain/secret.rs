@@ -97,6 +97,22 @@ impl CallerToken {
     }
 }
 
+/// Stands for a number, a recipient and a text, without telling any of them. The same three have the same likeness.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Likeness([u8; 16]);
+
+impl Likeness {
+    /// Takes a keyed digest.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
 /// Bytes that only the vault can read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed(Vec<u8>);
@@ -124,4 +140,4 @@ macro_rules! opaque_debug {
 }
 
 opaque_debug!(NumberKey => "NumberKey(..)", WebhookSecret => "WebhookSecret(..)", TokenHash => "TokenHash(..)",
-    CallerToken => "CallerToken(..)", Sealed => "Sealed(..)");
+    CallerToken => "CallerToken(..)", Sealed => "Sealed(..)", Likeness => "Likeness(..)");

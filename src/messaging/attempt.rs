@@ -6,7 +6,7 @@ use super::{
     Messaging,
     gate::{Leave, Patience},
     idempotency_key,
-    outcome::Ended,
+    outcome::{Ended, Sent},
     running::Guard,
 };
 use crate::{
@@ -41,6 +41,8 @@ impl Messaging {
                 break self.settle(&message, outcome, 1).await;
             };
             match self.note(&message, &outcome).await {
+                // A webhook has told of it already.
+                Ok(message) if !message.status.is_unsettled() => break Ok(Sent { message, replayed: false }),
                 Ok(noted) => message = noted,
                 Err(_) => break self.settle(&message, outcome, 1).await,
             }

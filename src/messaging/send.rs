@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
+        content::Content,
         ids::{MessageId, RequestId},
         intent::Intent,
         message::{Handoff, Message, Origins},
@@ -270,6 +271,12 @@ impl Messaging {
                 create_time: now,
             },
             fingerprint: asked.fingerprint,
+            likeness: match &intent.content {
+                Content::Text(text) => {
+                    Some(self.vault.likeness(asked.right.number(), intent.recipient.address(), &text.body))
+                }
+                _ => None,
+            },
             queued: None,
         }
     }

@@ -82,8 +82,14 @@ impl Messaging {
 
     async fn settle_doubt(&self, message: &Message, doubt: Doubt, attempts: u32) -> Ended {
         let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept, attempts);
-        if let Err(error) = self.store.settle(message.origins.message_id, settlement).await {
-            tracing::error!(message_id = %message.origins.message_id, %error, "a doubtful send could not be recorded");
+        match self.store.settle(message.origins.message_id, settlement).await {
+            // A webhook has told of it already.
+            Ok(message) if !message.status.is_unsettled() => return Ok(Sent { message, replayed: false }),
+            Ok(_) => {}
+            Err(error) => {
+                let id = message.origins.message_id;
+                tracing::error!(message_id = %id, %error, "a doubtful send could not be recorded");
+            }
         }
         Err(self.in_doubt(message, doubt))
     }

@@ -127,7 +127,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         Arc::clone(&store),
         upstream,
         Arc::clone(&keys),
-        vault,
+        vault.clone(),
         sources.clone(),
         config.messaging,
         draining.clone(),
@@ -137,7 +137,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
     messaging.run_queue();
-    let tracking = Tracking::new(Arc::clone(&store), Arc::clone(&keys), sources.clone());
+    let tracking = Tracking::new(Arc::clone(&store), Arc::clone(&keys), vault.clone(), sources.clone());
     let fanout = Fanout::new(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, draining.clone());
     let retention = AbortOnDropHandle::new(tokio::spawn(trimming));

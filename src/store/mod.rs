@@ -24,6 +24,10 @@
 //! its `request_id` is free: a repeated call is recognised for as long as the message is kept. A fact that comes after its
 //! message has gone is early like any other.
 //!
+//! **Doubts.** A fact whose ids nobody knows belongs to the message in doubt with the same likeness, if there is exactly
+//! one that is not settled and the fact is not from before it. It does not matter which of the two, doubt or fact, is
+//! first. What is ambiguous stays in doubt.
+//!
 //! **One owner.** A data directory belongs to one open store at a time; a second `open` fails and changes nothing. So
 //! does an `open` of a damaged store or of one written by a newer version.
 //!
@@ -49,7 +53,7 @@ use crate::domain::{
     merge::Fact,
     message::{ForeignIds, Message, Origins},
     position::{Epoch, Position},
-    secret::Sealed,
+    secret::{Likeness, Sealed},
     status::Status,
 };
 
@@ -146,6 +150,8 @@ pub struct Draft {
     pub origins: Origins,
     /// A digest of everything that the request asks for. A `request_id` stands for one fingerprint.
     pub fingerprint: [u8; 32],
+    /// What a webhook may recognise the message by whose id is not known; `None` if it is not a text.
+    pub likeness: Option<Likeness>,
     /// For the outbox, if the message is handed over later.
     pub queued: Option<Queued>,
 }
@@ -199,6 +205,8 @@ pub enum Claim {
 pub struct Sighting {
     /// What was seen; its `ids` name the message.
     pub fact: Fact,
+    /// What the message looks like, if that was seen as well.
+    pub likeness: Option<Likeness>,
 }
 
 /// What became of a sighting.

@@ -11,8 +11,9 @@ use crate::{
     store::{Recorded, Sighting, Store, StoreError},
     upstream::{
         Signature, verify,
-        webhook::{self, Delivery},
+        webhook::{self, Delivery, Told},
     },
+    vault::Vault,
 };
 
 /// Takes webhooks in.
@@ -20,6 +21,7 @@ use crate::{
 pub struct Tracking {
     store: Arc<dyn Store>,
     keys: Arc<KeyRing>,
+    vault: Vault,
     sources: Sources,
 }
 
@@ -51,8 +53,8 @@ pub enum IntakeError {
 
 impl Tracking {
     /// Puts the parts together.
-    pub fn new(store: Arc<dyn Store>, keys: Arc<KeyRing>, sources: Sources) -> Self {
-        Self { store, keys, sources }
+    pub fn new(store: Arc<dyn Store>, keys: Arc<KeyRing>, vault: Vault, sources: Sources) -> Self {
+        Self { store, keys, vault, sources }
     }
 
     /// Checks a webhook, reads it and records what it tells.
@@ -77,7 +79,14 @@ impl Tracking {
                 Ok(Intake::Ignored(event))
             }
             Delivery::Facts(facts) => {
-                let sightings = facts.into_iter().map(|fact| Sighting { fact }).collect();
+                let likeness = |(recipient, text): (String, String)| {
+                    // Phones are told with and without the plus.
+                    let digits = recipient.bytes().all(|byte| byte.is_ascii_digit());
+                    let recipient = if digits { format!("+{recipient}") } else { recipient };
+                    self.vault.likeness(&number.name, &recipient, &text)
+                };
+                let sighting = |told: Told| Sighting { fact: told.fact, likeness: told.said.map(likeness) };
+                let sightings = facts.into_iter().map(sighting).collect();
                 Ok(Intake::Recorded(self.store.record(&number.name, sightings).await?))
             }
         }

@@ -22,11 +22,20 @@ use crate::domain::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Delivery {
     /// Statuses of sent messages.
-    Facts(Vec<Fact>),
+    Facts(Vec<Told>),
     /// An event that says nothing about a sent message, by name; empty if it has none.
     Other(String),
     /// Not JSON.
     Malformed,
+}
+
+/// A status of a sent message, and what the webhook says about that message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The status.
+    pub fact: Fact,
+    /// The recipient and the text, if both are given.
+    pub said: Option<(String, String)>,
 }
 
 /// Both schemas at once: the newer name first, then the one it replaced.
@@ -45,6 +54,9 @@ struct MessageData {
     error: Option<Value>,
     error_message: Option<Value>,
     error_code: Option<Value>,
+    to: Option<Value>,
+    destination_number: Option<Value>,
+    content: Option<Value>,
 }
 
 /// Reads a body that was received at `observed_at` for the number with this key, which must not come out of it.
@@ -63,8 +75,13 @@ pub fn read(body: &[u8], observed_at: Timestamp, key: &NumberKey) -> Delivery {
         _ => None,
     };
     let data: Option<MessageData> = json.get("data").and_then(|data| MessageData::deserialize(data).ok());
-    let fact = status.zip(data).and_then(|(status, data)| fact_of(status, &data, observed_at, key));
-    fact.map_or_else(|| Delivery::Other(event.chars().take(64).collect()), |fact| Delivery::Facts(vec![fact]))
+    let told = status.zip(data).and_then(|(status, data)| {
+        let fact = fact_of(status, &data, observed_at, key)?;
+        let text = |text: &str| Some(text.to_owned());
+        let said = first([&data.to, &data.destination_number], text).zip(first([&data.content], text));
+        Some(Told { fact, said })
+    });
+    told.map_or_else(|| Delivery::Other(event.chars().take(64).collect()), |told| Delivery::Facts(vec![told]))
 }
 
 fn fact_of(status: Status, data: &MessageData, observed_at: Timestamp, key: &NumberKey) -> Option<Fact> {

@@ -1,7 +1,8 @@
 //! Sealing at rest: what is stored and must not be readable is sealed here under the root key.
 //!
 //! Owns the root key and the format of sealed bytes; stores nothing. Sealed bytes are bound to the place they were made
-//! for, so that they cannot be moved to another one, and name the key they were made under. Called by `messaging`.
+//! for, so that they cannot be moved to another one, and name the key they were made under. Called by `messaging` and
+//! `tracking`.
 
 mod root_key;
 
@@ -11,10 +12,16 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 pub use self::root_key::{RootKey, RootKeyError};
-use crate::domain::{ids::MessageId, secret::Sealed, sources::Sources};
+use crate::domain::{
+    ids::{MessageId, NumberName},
+    secret::{Likeness, Sealed},
+    sources::Sources,
+};
 
 /// First byte of sealed bytes. What follows: eight bytes that name the key, the nonce, the ciphertext with its tag.
 const FORMAT: u8 = 1;
@@ -26,6 +33,8 @@ const HEAD: usize = 1 + KEY_ID + NONCE;
 #[derive(Clone)]
 pub struct Vault {
     cipher: Arc<XChaCha20Poly1305>,
+    /// Under a key derived from the root key.
+    digest: Hmac<Sha256>,
     key_id: [u8; KEY_ID],
     sources: Sources,
 }
@@ -56,7 +65,25 @@ pub struct SealError;
 impl Vault {
     /// Under this root key.
     pub fn open(key: &RootKey, sources: Sources) -> Self {
-        Self { cipher: Arc::new(XChaCha20Poly1305::new(key.bytes().into())), key_id: key.id(), sources }
+        Self {
+            cipher: Arc::new(XChaCha20Poly1305::new(key.bytes().into())),
+            digest: key.digest(),
+            key_id: key.id(),
+            sources,
+        }
+    }
+
+    /// What stands for this text to this recipient from this number.
+    pub fn likeness(&self, number: &NumberName, recipient: &str, text: &str) -> Likeness {
+        let mut digest = self.digest.clone();
+        for part in [number.as_str(), recipient, text] {
+            digest.update(&(part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        let whole: [u8; 32] = digest.finalize().into_bytes().into();
+        let mut short = [0; 16];
+        short.copy_from_slice(&whole[..16]);
+        Likeness::from_bytes(short)
     }
 
     /// Seals bytes for a place.

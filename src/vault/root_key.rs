@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -85,6 +86,19 @@ impl RootKey {
 
     pub(super) fn bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// For digests that nobody can make without the key. Under a key of their own, made from this one.
+    pub(super) fn digest(&self) -> Hmac<Sha256> {
+        // A block is 64 bytes, so that a key fits as it is.
+        let with = |key: &[u8; 32]| {
+            let mut block = Zeroizing::new([0; 64]);
+            block[..32].copy_from_slice(key);
+            Hmac::<Sha256>::new(&(*block).into())
+        };
+        let derived =
+            Zeroizing::new(with(&self.0).chain_update(b"pilotgate digest key").finalize().into_bytes().into());
+        with(&derived)
     }
 
     /// Names the key without telling anything about it.

@@ -4,6 +4,7 @@
 mod bounds;
 mod bulk;
 mod cancel;
+mod doubts;
 mod fanout;
 mod get;
 mod identity;

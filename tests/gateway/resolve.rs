@@ -26,7 +26,7 @@ use pilotgate::{
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    READER, STUCK, TOKEN, World, client, error_of, follow, from_earliest, send, sends, text, trails, until,
+    READER, STUCK, TOKEN, World, client, error_of, follow, from_earliest, send, sends, template, text, trails, until,
 };
 
 /// The use cases over a store and a double, without doors.
@@ -114,7 +114,7 @@ async fn one_that_was_sent_gets_everything_that_was_told_of_it() {
     let gateway = world.gateway().await;
     let mut before = client(&gateway).await;
     lose_answers(&world, 1);
-    let id = error_of(before.send_message(text(READER, "x")).await).metadata["message_id"].clone();
+    let id = error_of(before.send_message(template(READER)).await).metadata["message_id"].clone();
     // Its statuses come in while nobody knows whose they are.
     until(|| world.double.control().stats().webhooks_delivered == 3).await;
     drop(before);

@@ -32,7 +32,7 @@ use crate::{
     stream_ends::narrow,
     support::{
         Client, Frames, NUMBER, READER, STUCK, World, client, error_of, follow, from_cursor, from_earliest, get,
-        log_length, metadata, next_frame, next_update, next_updates, send, sends, started, text,
+        log_length, metadata, next_frame, next_update, next_updates, send, sends, started, template, text,
     },
 };
 
@@ -305,7 +305,11 @@ async fn ended_messages_go_first_then_open_ones_and_pending_ones_never() {
     let mut client = client(&gateway).await;
     let read = send(&mut client, requested(READER, "read")).await;
     let stuck = send(&mut client, requested(STUCK, "stuck")).await;
-    let doubted = error_of(client.send_message(requested(DOUBTED, "doubted")).await).metadata["message_id"].clone();
+    let doubted = error_of(
+        client.send_message(v1::SendMessageRequest { request_id: "doubted".to_owned(), ..template(DOUBTED) }).await,
+    )
+    .metadata["message_id"]
+        .clone();
     until(async || get(&mut client.clone(), &read).await.status() == v1::MessageStatus::Read).await;
     let upstream_id = get(&mut client, &read).await.upstream_id;
 

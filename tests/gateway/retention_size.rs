@@ -44,7 +44,7 @@ async fn fill(settings: &Settings, messages: i64, youngest: i64) -> Vec<String> 
                 metadata: [("filling".to_owned(), "x".repeat(500))].into(),
                 create_time,
             };
-            Draft { origins, fingerprint: [0; 32], queued: None }
+            Draft { origins, fingerprint: [0; 32], likeness: None, queued: None }
         })
         .collect();
     // In order: more at once would be queued as it comes.

@@ -32,7 +32,7 @@ pub fn draft(n: u128) -> Draft {
         metadata: BTreeMap::from([("order".to_owned(), n.to_string())]),
         create_time: at(0),
     };
-    Draft { origins, fingerprint: [1; 32], queued: None }
+    Draft { origins, fingerprint: [1; 32], likeness: None, queued: None }
 }
 
 /// The same, asked for by this caller under this `request_id`.
@@ -134,7 +134,7 @@ pub fn settled(fact: Fact) -> Settlement {
 }
 
 pub fn sightings(facts: impl IntoIterator<Item = Fact>) -> Vec<Sighting> {
-    facts.into_iter().map(|fact| Sighting { fact }).collect()
+    facts.into_iter().map(|fact| Sighting { fact, likeness: None }).collect()
 }
 
 /// Accepts the message and settles it as queued at second 1 under these ids.

@@ -31,6 +31,11 @@ impl Messaging {
                 .end(&leased, LeaseEnd { settlement: Settlement { attempts: 0, ..end.settlement }, ..end })
                 .await;
         };
+        // A webhook, or somebody, has settled it meanwhile.
+        if !leased.message.status.is_unsettled() {
+            let known = self.settlement(Observed::Reached(leased.message.status), Origin::Gateway, Claim::Kept, 0);
+            return self.end(&leased, LeaseEnd { settlement: known, next: Next::Gone }).await;
+        }
         let body = match self.body(&leased) {
             Ok(body) => body,
             Err(error) => {

@@ -27,3 +27,11 @@ CREATE TABLE outbox_size (
     bytes    INTEGER NOT NULL
 ) STRICT;
 INSERT INTO outbox_size (id, messages, bytes) VALUES (1, 0, 0);
+
+-- What a message says, to whom and from where, without telling it; so that a webhook whose id nobody knows finds the
+-- message in doubt that it is about.
+ALTER TABLE messages ADD COLUMN likeness BLOB;
+ALTER TABLE messages ADD COLUMN in_doubt INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX messages_in_doubt ON messages (likeness) WHERE in_doubt;
+ALTER TABLE orphans ADD COLUMN likeness BLOB;
+CREATE INDEX orphans_by_likeness ON orphans (likeness) WHERE likeness IS NOT NULL;

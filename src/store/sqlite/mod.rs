@@ -9,6 +9,7 @@ mod recent;
 mod schema;
 mod writer;
 
+mod likeness;
 mod list;
 mod log;
 mod outbox;
@@ -97,7 +98,7 @@ impl Store for SqliteStore {
     async fn record(&self, number: &NumberName, sightings: Vec<Sighting>) -> Result<Vec<Recorded>, StoreError> {
         let number = number.clone();
         self.writer
-            .write(move |tx| sightings.iter().map(|sighting| rows::record(tx, &number, &sighting.fact)).collect())
+            .write(move |tx| sightings.iter().map(|sighting| rows::record(tx, &number, sighting)).collect())
             .await
     }
 

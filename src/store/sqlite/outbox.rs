@@ -8,7 +8,7 @@ use super::{
         Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, StoreError, Terms,
         Withdrawn,
     },
-    rows,
+    likeness, rows,
     writer::Writing,
 };
 use crate::domain::{
@@ -198,6 +198,8 @@ fn take(writing: &mut Writing<'_>, row: Due, terms: &Terms) -> Result<Leased, St
     if row.was_leased && message.status.is_unsettled() {
         expires = since.saturating_add(terms.replay).unwrap_or(Timestamp::MAX).as_microsecond();
         rows::fold(writing, &mut message, &gateway(IN_DOUBT, terms.at))?;
+        likeness::recognise_early(writing, row.seq, &mut message)?;
+        rows::join_early(writing, &mut message)?;
         rows::save(writing.db, row.seq, &message)?;
     }
     writing

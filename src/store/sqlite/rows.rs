@@ -3,8 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    super::{Accepted, Claim, Claimed, Draft, OutboxBounds, Recorded, Settlement, StoreError},
-    log, outbox,
+    super::{Accepted, Claim, Claimed, Draft, OutboxBounds, Recorded, Settlement, Sighting, StoreError},
+    likeness, log, outbox,
     writer::Writing,
 };
 use crate::domain::{
@@ -37,8 +37,8 @@ pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft, bounds: OutboxBou
     writing
         .db
         .prepare_cached(
-            "INSERT INTO messages (message_id, caller, number, request_id, fingerprint, pending, record)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO messages (message_id, caller, number, request_id, fingerprint, pending, record, likeness)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![
             origins.message_id.as_bytes(),
@@ -48,6 +48,7 @@ pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft, bounds: OutboxBou
             draft.fingerprint,
             is_pending(&message),
             serde_json::to_string(&message)?,
+            draft.likeness.as_ref().map(|likeness| likeness.as_bytes()),
         ])?;
     if let Some(queued) = &draft.queued {
         outbox::insert(writing.db, writing.db.last_insert_rowid(), origins, queued)?;
@@ -95,6 +96,7 @@ pub(super) fn settle_row(
     message.attempts += settlement.attempts;
     message.flow_token = message.flow_token.or_else(|| settlement.flow_token.clone());
     fold(writing, &mut message, &settlement.fact)?;
+    likeness::recognise_early(writing, seq, &mut message)?;
     join_early(writing, &mut message)?;
     save(writing.db, seq, &message)?;
     if settlement.claim == Claim::Released {
@@ -115,9 +117,18 @@ pub(super) fn merge(writing: &mut Writing<'_>, id: MessageId, facts: &[Fact]) ->
 }
 
 /// Folds a fact into the message that its ids name, or keeps it until that message is known.
-pub(super) fn record(writing: &mut Writing<'_>, number: &NumberName, fact: &Fact) -> Result<Recorded, StoreError> {
-    let Some((seq, mut message)) = locate(writing.db, number, &fact.ids)? else {
-        return keep_early(writing.db, number, fact);
+pub(super) fn record(
+    writing: &mut Writing<'_>,
+    number: &NumberName,
+    sighting: &Sighting,
+) -> Result<Recorded, StoreError> {
+    let fact = &sighting.fact;
+    let found = match locate(writing.db, number, &fact.ids)? {
+        Some(found) => Some(found),
+        None => likeness::doubtful(writing.db, sighting)?,
+    };
+    let Some((seq, mut message)) = found else {
+        return keep_early(writing.db, number, sighting);
     };
     let before = message.clone();
     let merged = fold(writing, &mut message, fact)?;
@@ -200,14 +211,15 @@ fn early(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Vec<(
     Ok(found)
 }
 
-fn keep_early(db: &Connection, number: &NumberName, fact: &Fact) -> Result<Recorded, StoreError> {
+fn keep_early(db: &Connection, number: &NumberName, sighting: &Sighting) -> Result<Recorded, StoreError> {
+    let fact = &sighting.fact;
     let ids = &fact.ids;
     let identity = serde_json::to_string(&(&fact.status, ids))?;
     let at = fact.at.as_microsecond();
     let kept = db
         .prepare_cached(
-            "INSERT INTO orphans (number, upstream_id, correlation_id, external_id, identity, fact)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (number, identity) DO NOTHING",
+            "INSERT INTO orphans (number, upstream_id, correlation_id, external_id, identity, fact, likeness)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (number, identity) DO NOTHING",
         )?
         .execute(params![
             number.as_str(),
@@ -216,6 +228,7 @@ fn keep_early(db: &Connection, number: &NumberName, fact: &Fact) -> Result<Recor
             ids.external.as_ref().map(|id| id.as_str()),
             &identity,
             serde_json::to_string(fact)?,
+            sighting.likeness.as_ref().map(|likeness| likeness.as_bytes()),
         ])?;
     if kept > 0 {
         // Rows are numbered in the order they came, so that the oldest go first.
@@ -269,7 +282,7 @@ pub(super) fn select(
     found.map(|(seq, record)| Ok((seq, serde_json::from_str(&record)?))).transpose()
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
     Ok((row.get(0)?, row.get(1)?))
 }
 
@@ -282,7 +295,8 @@ fn is_pending(message: &Message) -> bool {
 pub(super) fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> {
     let ids = &message.ids;
     db.prepare_cached(
-        "UPDATE messages SET upstream_id = ?2, correlation_id = ?3, external_id = ?4, pending = ?5, record = ?6
+        "UPDATE messages SET upstream_id = ?2, correlation_id = ?3, external_id = ?4, pending = ?5, record = ?6,
+                             in_doubt = ?7
          WHERE seq = ?1",
     )?
     .execute(params![
@@ -292,6 +306,7 @@ pub(super) fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), S
         ids.external.as_ref().map(|id| id.as_str()),
         is_pending(message),
         serde_json::to_string(message)?,
+        message.status == Status::InDoubt,
     ])?;
     Ok(())
 }

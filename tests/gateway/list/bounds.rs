@@ -46,7 +46,7 @@ async fn stored(store: &dyn Store, count: u32, metadata: &BTreeMap<String, Strin
             metadata: metadata.clone(),
             create_time: time(n),
         };
-        store.accept(Draft { origins, fingerprint: [0; 32], queued: None }).await?;
+        store.accept(Draft { origins, fingerprint: [0; 32], likeness: None, queued: None }).await?;
         let fact = Fact {
             status: Observed::Failed(Failure::reported("X", "x")),
             at: time(n),

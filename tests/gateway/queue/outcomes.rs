@@ -12,8 +12,8 @@ use pilotgate::{
 
 use super::{ALL, checked, eager, fail};
 use crate::support::{
-    READER, World, client, follow, from_earliest, get, key, message_until, next_updates, queued, send, sends, text,
-    trails,
+    READER, World, client, follow, from_earliest, get, key, message_until, next_updates, queued, send, sends, template,
+    text, trails,
 };
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn no_refusal_settles_a_doubt() {
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;
     fail(&world, FaultKind::DropReply, 1);
-    let id = send(&mut client, queued(text(READER, "x"))).await;
+    let id = send(&mut client, queued(template(READER))).await;
     assert_eq!(next_updates(&mut frames, 2).await[1].status(), InDoubt);
     let bad = Fault { status: Some(400), times: Some(2), ..Fault::new(On::Send, FaultKind::Http) };
     world.double.control().add_fault(bad).unwrap();

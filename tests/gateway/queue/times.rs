@@ -13,7 +13,7 @@ use pilotgate::{
 use super::{ALL, alone, checked, eager, fail, lazy, ms};
 use crate::support::{
     READER, STUCK, World, client, error_of, follow, from_earliest, get, in_seconds, key, message_until, next_update,
-    next_updates, queued, send, sends, text, trails, until,
+    next_updates, queued, send, sends, template, text, trails, until,
 };
 
 fn expired() -> v1::Failure {
@@ -98,7 +98,7 @@ async fn a_doubt_is_pursued_beyond_the_time_to_wait() {
     let soon = SystemTime::now() + Duration::from_millis(500);
     // Carried out, and then no answer at all until that time is over.
     fail(&world, FaultKind::DropReply, 1);
-    let request = v1::SendMessageRequest { deliver_until: Some(soon.into()), ..queued(text(STUCK, "x")) };
+    let request = v1::SendMessageRequest { deliver_until: Some(soon.into()), ..queued(template(STUCK)) };
     let id = send(&mut client, request).await;
     assert_eq!(next_updates(&mut frames, 2).await[1].status(), InDoubt);
     fail(&world, FaultKind::Reset, 1_000_000);
