@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod close;
+pub mod doubts;
 pub mod expiry;
 pub mod list;
 pub mod log;
@@ -71,6 +72,10 @@ macro_rules! conformance {
             read::pending_messages_come_oldest_first,
             list::a_callers_messages_are_listed_as_they_stand,
             list::a_list_keeps_to_its_range_and_limit,
+            doubts::a_doubt_is_settled_by_what_looks_like_it,
+            doubts::a_doubt_that_comes_later_finds_what_looks_like_it,
+            doubts::what_may_be_about_two_settles_none,
+            doubts::what_was_before_the_message_is_not_about_it,
             outbox::a_queued_message_is_due_at_once,
             outbox::a_queued_request_is_answered_with_its_message,
             outbox::of_each_number_and_recipient_only_the_oldest_is_due,

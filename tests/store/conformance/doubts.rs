@@ -1,0 +1,95 @@
+//! Facts without a known id, and the messages in doubt that they are about.
+
+use std::sync::Arc;
+
+use pilotgate::{
+    domain::{
+        merge::Fact,
+        message::Message,
+        secret::Likeness,
+        status::Status::{Delivered, InDoubt, Pending, Queued, Sent},
+    },
+    store::{Draft, Recorded, Sighting, Store},
+};
+
+use crate::fixtures::{draft, id, ids, lease, main, of, queued, reached, settled};
+
+fn like(draft: Draft, byte: u8) -> Draft {
+    Draft { likeness: Some(Likeness::from_bytes([byte; 16])), ..draft }
+}
+
+async fn see(store: &dyn Store, byte: u8, upstream: &str, seconds: i64) -> Recorded {
+    let fact = of(ids(upstream, "-", "-"), reached(Sent, seconds));
+    let sighting = Sighting { fact, likeness: Some(Likeness::from_bytes([byte; 16])) };
+    store.record(&main(), vec![sighting]).await.unwrap()[0]
+}
+
+async fn doubt(store: &dyn Store, n: u128) -> Message {
+    store.settle(id(n), settled(reached(InDoubt, 1))).await.unwrap()
+}
+
+async fn status(store: &dyn Store, n: u128) -> (pilotgate::domain::status::Status, Option<String>) {
+    let message = store.message(id(n)).await.unwrap().unwrap();
+    (message.status, message.ids.upstream.map(String::from))
+}
+
+pub async fn a_doubt_is_settled_by_what_looks_like_it(store: Arc<dyn Store>) {
+    let store = &*store;
+    store.accept(like(draft(1), 7)).await.unwrap();
+    doubt(store, 1).await;
+    let delivered: Fact = of(ids("u1", "-", "-"), reached(Delivered, 3));
+    // It tells of no likeness, so that it waits until the id is known.
+    let early = store.record(&main(), vec![Sighting { fact: delivered, likeness: None }]).await.unwrap();
+    assert_eq!(early, [Recorded::Early]);
+    assert_eq!(see(store, 8, "u8", 2).await, Recorded::Early, "another one");
+    assert_eq!(see(store, 7, "u1", 2).await, Recorded::Appended);
+    assert_eq!(status(store, 1).await, (Delivered, Some("u1".to_owned())));
+    assert_eq!(see(store, 7, "u2", 4).await, Recorded::Early, "it is in doubt no more");
+}
+
+pub async fn a_doubt_that_comes_later_finds_what_looks_like_it(store: Arc<dyn Store>) {
+    let store = &*store;
+    store.accept(like(draft(1), 7)).await.unwrap();
+    assert_eq!(see(store, 7, "u1", 2).await, Recorded::Early, "its answer may be on its way");
+    assert_eq!(doubt(store, 1).await.status, Sent);
+    // The same for one whose lease ended without an answer.
+    store.accept(like(queued(2, "+5511999990001", 900), 9)).await.unwrap();
+    lease(store, 10, 20, 10).await;
+    assert_eq!(see(store, 9, "u2", 12).await, Recorded::Early);
+    let leased = &lease(store, 30, 40, 10).await.leased[0];
+    assert_eq!((leased.message.status, leased.message.ids.upstream.is_some()), (Sent, true));
+}
+
+pub async fn what_may_be_about_two_settles_none(store: Arc<dyn Store>) {
+    let store = &*store;
+    for n in 1..=2 {
+        store.accept(like(draft(n), 7)).await.unwrap();
+    }
+    doubt(store, 1).await;
+    assert_eq!(see(store, 7, "u1", 2).await, Recorded::Early, "the other one is pending");
+    doubt(store, 2).await;
+    assert_eq!(see(store, 7, "u2", 2).await, Recorded::Early, "both are in doubt");
+    assert_eq!([status(store, 1).await.0, status(store, 2).await.0], [InDoubt, InDoubt]);
+
+    // Nor do two facts about different messages settle one doubt.
+    store.accept(like(draft(3), 8)).await.unwrap();
+    for upstream in ["u3", "u4"] {
+        assert_eq!(see(store, 8, upstream, 2).await, Recorded::Early);
+    }
+    assert_eq!(doubt(store, 3).await.status, InDoubt);
+    // The answer tells which one it is.
+    let answered = store.settle(id(3), settled(of(ids("u4", "-", "-"), reached(Queued, 5)))).await.unwrap();
+    assert_eq!(answered.status, Sent);
+}
+
+pub async fn what_was_before_the_message_is_not_about_it(store: Arc<dyn Store>) {
+    let store = &*store;
+    store.accept(like(draft(1), 7)).await.unwrap();
+    doubt(store, 1).await;
+    assert_eq!(see(store, 7, "u1", -3600).await, Recorded::Early);
+    assert_eq!(status(store, 1).await, (InDoubt, None));
+    // One that waits in the outbox and was never tried is no candidate, and keeps nobody from being one.
+    store.accept(like(queued(2, "+5511999990001", 900), 7)).await.unwrap();
+    assert_eq!(see(store, 7, "u2", 2).await, Recorded::Appended);
+    assert_eq!((status(store, 1).await.0, status(store, 2).await.0), (Sent, Pending));
+}
