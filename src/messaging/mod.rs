@@ -18,6 +18,7 @@ mod settle;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -188,6 +189,12 @@ impl Deref for Messaging {
     fn deref(&self) -> &Parts {
         &self.0
     }
+}
+
+/// A time that lies this span after another, or the end of all times.
+fn after(start: Timestamp, span: Duration) -> Timestamp {
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    start.saturating_add(span).unwrap_or(Timestamp::MAX)
 }
 
 /// The key under which Pilot Status recognises a repeated send: one for each message, whatever number of attempts.

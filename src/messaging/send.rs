@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Messaging,
+    Messaging, after,
     gate::{Leave, Patience, Shut},
     outcome::{SendError, Sent},
     running::{Entry, Guard, Receiver},
@@ -126,10 +125,8 @@ impl Messaging {
             return Ok(*sent);
         }
         let mut draft = self.draft(&asked);
-        let now = draft.origins.create_time;
-        let oldest = SignedDuration::try_from(self.options.queue.max_age).unwrap_or(SignedDuration::MAX);
-        let oldest = now.saturating_add(oldest).unwrap_or(Timestamp::MAX);
-        let expires = asked.request.intent.deliver_until.map_or(oldest, |until| until.min(oldest));
+        let too_old = after(draft.origins.create_time, self.options.queue.max_age);
+        let expires = asked.request.intent.deliver_until.map_or(too_old, |until| until.min(too_old));
         let sealed = self.vault.seal(Place::Outbox(draft.origins.message_id), &asked.body.bytes());
         let body = sealed.map_err(|error| StoreError::Failed(error.to_string()))?;
         draft.queued = Some(Queued { body, expires });

@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
-use super::super::{Messaging, gate::Leave};
+use super::super::{Messaging, after, gate::Leave};
 use crate::{
     domain::ids::NumberName,
     keys::Number,
-    store::{Leases, StoreError, Terms},
+    store::{StoreError, Terms},
 };
 
 /// How many are leased at once.
@@ -18,16 +18,25 @@ const BATCH: usize = 32;
 /// How long to wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
+/// When more is due.
+enum Due {
+    /// Perhaps now.
+    Perhaps,
+    /// Not before this time, if nothing is added; never, if there is none.
+    At(Option<Timestamp>),
+}
+
 impl Messaging {
+    /// Hands over what is due of a number, until the gateway drains.
     pub(super) async fn dispatch(self, name: NumberName) {
         let draining = self.draining.clone();
         let work = async {
             let bell = self.wakers.number(&name);
             while let Some(number) = self.keys.get(&name).cloned() {
                 match self.lease_and_start(&number).await {
-                    // Asked again at once: more may be due than was leased.
-                    Ok(Leases { leased, .. }) if !leased.is_empty() => {}
-                    Ok(Leases { next, .. }) => tokio::select! {
+                    // More may be due than was leased.
+                    Ok(Due::Perhaps) => {}
+                    Ok(Due::At(next)) => tokio::select! {
                         () = bell.notified() => {}
                         () = self.until(next) => {}
                     },
@@ -42,7 +51,7 @@ impl Messaging {
     }
 
     /// Leases what there is leave for and starts its attempts.
-    async fn lease_and_start(&self, number: &Number) -> Result<Leases, StoreError> {
+    async fn lease_and_start(&self, number: &Number) -> Result<Due, StoreError> {
         let (leave, place) = self.leave_and_place(number).await?;
         let (mut leaves, mut places) = (vec![leave], vec![place]);
         while leaves.len() < BATCH {
@@ -52,11 +61,10 @@ impl Messaging {
             leaves.push(leave);
         }
         let at = self.sources.now();
-        let lease = SignedDuration::try_from(self.options.queue.lease).unwrap_or(SignedDuration::MAX);
         let terms = Terms {
             number: number.name.clone(),
             at,
-            until: at.saturating_add(lease).unwrap_or(Timestamp::MAX),
+            until: after(at, self.options.queue.lease),
             replay: self.replay_window(),
             limit: leaves.len(),
         };
@@ -65,7 +73,8 @@ impl Messaging {
         let number = number.clone();
         let started = self.tasks.spawn(async move {
             let leases = messaging.store.lease(terms).await?;
-            for ((leased, leave), place) in leases.leased.iter().cloned().zip(leaves).zip(places) {
+            let due = if leases.leased.is_empty() { Due::At(leases.next) } else { Due::Perhaps };
+            for ((leased, leave), place) in leases.leased.into_iter().zip(leaves).zip(places) {
                 // A lease that ended without an answer has changed that.
                 messaging.wakers.expires(leased.expires);
                 let (messaging, number) = (messaging.clone(), number.clone());
@@ -74,7 +83,7 @@ impl Messaging {
                     drop::<OwnedSemaphorePermit>(place);
                 });
             }
-            Ok(leases)
+            Ok(due)
         });
         started.await.unwrap_or(Err(StoreError::Unknown))
     }

@@ -5,9 +5,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::super::{Messaging, gate::Leave, idempotency_key, running::Entry, settle::failure_of};
+use super::super::{Messaging, after, gate::Leave, idempotency_key, running::Entry, settle::failure_of};
 use crate::{
     domain::{
         failure::{Failure, FailureCode},
@@ -26,29 +24,24 @@ impl Messaging {
         let id = leased.lease.id;
         // Another attempt whose lease has ended under it, or a doubt that is being settled by hand.
         let Entry::Mine(_guard) = self.running.enter(id) else {
-            let end = self.again(&leased, leased.message.status, None);
-            return self
-                .end(&leased, LeaseEnd { settlement: Settlement { attempts: 0, ..end.settlement }, ..end })
-                .await;
+            return self.end(&leased, self.again(&leased, leased.message.status, None, 0)).await;
         };
-        // A webhook, or somebody, has settled it meanwhile.
-        if !leased.message.status.is_unsettled() {
-            let known = self.settlement(Observed::Reached(leased.message.status), Origin::Gateway, Claim::Kept, 0);
-            return self.end(&leased, LeaseEnd { settlement: known, next: Next::Gone }).await;
+        match leased.message.status {
+            Status::InDoubt if !self.is_replayable(leased.since) => {
+                tracing::warn!(message_id = %id, "a message stays in doubt: its key is no longer known upstream");
+                return self.end(&leased, self.given_up(&leased.message)).await;
+            }
+            Status::Pending | Status::InDoubt => {}
+            // A webhook, or somebody, has settled it meanwhile.
+            _ => return self.end(&leased, self.given_up(&leased.message)).await,
         }
         let body = match self.body(&leased) {
             Ok(body) => body,
             Err(error) => {
                 tracing::error!(message_id = %id, %error, "the body of a queued message cannot be read");
-                let failure = Failure::of_handoff(FailureCode::BodyUnreadable, "the stored body could not be read");
-                return self.end(&leased, self.given_up(&leased.message, failure)).await;
+                return self.end(&leased, self.given_up(&leased.message)).await;
             }
         };
-        if leased.message.status == Status::InDoubt && !self.is_replayable(leased.since) {
-            tracing::warn!(message_id = %id, "a message stays in doubt: its key is no longer known upstream");
-            let failure = Failure::of_handoff(FailureCode::QueueExpired, "");
-            return self.end(&leased, self.given_up(&leased.message, failure)).await;
-        }
         let outcome = self.upstream.send(leave.slot(), &number.key, &body, &idempotency_key(id)).await;
         self.gate.report(&number.name, leave, &outcome);
         self.end(&leased, self.verdict(&leased, outcome)).await;
@@ -68,16 +61,16 @@ impl Messaging {
             SendOutcome::Accepted(receipt) => LeaseEnd { settlement: self.accepted(receipt), next: Next::Gone },
             SendOutcome::Unknown(doubt) => {
                 tracing::warn!(message_id = %leased.lease.id, detail = doubt.detail, "a queued message is in doubt");
-                self.again(leased, Status::InDoubt, doubt.retry_after)
+                self.again(leased, Status::InDoubt, doubt.retry_after, 1)
             }
-            SendOutcome::NotSent { .. } => self.again(leased, message.status, None),
+            SendOutcome::NotSent { .. } => self.again(leased, message.status, None, 1),
             SendOutcome::Refused(refusal) => match refusal.class {
                 RefusalClass::KeyRefused | RefusalClass::Blocked | RefusalClass::RateLimited => {
-                    self.again(leased, message.status, refusal.retry_after)
+                    self.again(leased, message.status, refusal.retry_after, 1)
                 }
                 _ if in_doubt => {
                     tracing::warn!(message_id = %leased.lease.id, %refusal, "a repeated call was refused");
-                    self.again(leased, Status::InDoubt, refusal.retry_after)
+                    self.again(leased, Status::InDoubt, refusal.retry_after, 1)
                 }
                 RefusalClass::Invalid
                 | RefusalClass::Payment
@@ -95,28 +88,29 @@ impl Messaging {
         }
     }
 
-    fn again(&self, leased: &Leased, status: Status, asked: Option<Duration>) -> LeaseEnd {
-        let attempts = leased.message.attempts + 1;
-        let wait = self.options.queue.backoff.wait(attempts, asked, self.sources.chance());
-        let now = self.sources.now();
-        let after = |start: Timestamp, span: SignedDuration| start.saturating_add(span).unwrap_or(Timestamp::MAX);
+    /// Another attempt follows, after so many calls made by this one.
+    fn again(&self, leased: &Leased, status: Status, asked: Option<Duration>, calls: u32) -> LeaseEnd {
+        let wait = self.options.queue.backoff.wait(leased.message.attempts + 1, asked, self.sources.chance());
         let in_doubt = status == Status::InDoubt;
         LeaseEnd {
-            settlement: self.settlement(Observed::Reached(status), Origin::Gateway, Claim::Kept, 1),
+            settlement: self.settlement(Observed::Reached(status), Origin::Gateway, Claim::Kept, calls),
             next: Next::Again {
-                due: after(now, SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX)),
+                due: after(self.sources.now(), wait),
                 // A doubt is pursued as long as it can be settled; how long the message may wait no longer matters.
-                expires: if in_doubt { after(leased.since, self.replay_window()) } else { leased.expires },
+                expires: if in_doubt { after(leased.since, self.options.replay_window) } else { leased.expires },
                 arrived: in_doubt,
             },
         }
     }
 
-    /// No further attempt follows. A doubt stays one.
-    fn given_up(&self, message: &Message, failure: Failure) -> LeaseEnd {
+    /// No further attempt follows. What was never tried has failed; anything else stays as it is known.
+    fn given_up(&self, message: &Message) -> LeaseEnd {
         let status = match message.status {
-            Status::InDoubt => Observed::Reached(Status::InDoubt),
-            _ => Observed::Failed(failure),
+            Status::Pending => {
+                let unreadable = FailureCode::BodyUnreadable;
+                Observed::Failed(Failure::of_handoff(unreadable, "the stored body could not be read"))
+            }
+            known => Observed::Reached(known),
         };
         LeaseEnd { settlement: self.settlement(status, Origin::Gateway, Claim::Kept, 0), next: Next::Gone }
     }
