@@ -6,7 +6,7 @@ use crate::{
         ids::{CorrelationId, ExternalId, MessageId, NumberName, UpstreamId},
         merge::Fact,
         message::Message,
-        status::Origin,
+        status::{Origin, Status},
     },
     identity::Visibility,
     store::{Key, StoreError},
@@ -51,16 +51,18 @@ impl Messaging {
         Err(LookError::NotFound)
     }
 
-    /// Reads the message from Pilot Status now and merges what it says. A message that Pilot Status has no id for yet is
-    /// returned as it is.
+    /// Reads the message from Pilot Status now and merges what it says. A message in doubt is looked for in what the
+    /// number has sent; another one that Pilot Status has no id for yet is returned as it is.
     pub async fn refresh(&self, message: Message) -> Result<Message, LookError> {
-        let Some(id) = message.ids.upstream.clone() else { return Ok(message) };
         let Some(number) = self.keys.get(&message.origins.number) else { return Ok(message) };
+        let Some(id) = message.ids.upstream.clone() else {
+            return if message.status == Status::InDoubt { self.look_for(message, number).await } else { Ok(message) };
+        };
         let reading = self.upstream.message(&number.key, id.as_str()).await?;
         Ok(self.store.merge(message.origins.message_id, self.facts(reading)).await?)
     }
 
-    fn facts(&self, reading: Reading) -> Vec<Fact> {
+    pub(super) fn facts(&self, reading: Reading) -> Vec<Fact> {
         let observed_at = self.sources.now();
         let Reading { ids, statuses } = reading;
         statuses

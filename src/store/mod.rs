@@ -281,6 +281,9 @@ pub trait Store: Send + Sync + 'static {
     /// The message with this id.
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError>;
 
+    /// What the message with this id may be recognised by.
+    async fn likeness(&self, id: MessageId) -> Result<Option<Likeness>, StoreError>;
+
     /// The messages with these ids that exist, in any order.
     async fn messages(&self, ids: Vec<MessageId>) -> Result<Vec<Message>, StoreError>;
 

@@ -79,12 +79,8 @@ impl Tracking {
                 Ok(Intake::Ignored(event))
             }
             Delivery::Facts(facts) => {
-                let likeness = |(recipient, text): (String, String)| {
-                    // Phones are told with and without the plus.
-                    let digits = recipient.bytes().all(|byte| byte.is_ascii_digit());
-                    let recipient = if digits { format!("+{recipient}") } else { recipient };
-                    self.vault.likeness(&number.name, &recipient, &text)
-                };
+                let likeness =
+                    |(recipient, text): (String, String)| self.vault.likeness(&number.name, &recipient, &text);
                 let sighting = |told: Told| Sighting { fact: told.fact, likeness: told.said.map(likeness) };
                 let sightings = facts.into_iter().map(sighting).collect();
                 Ok(Intake::Recorded(self.store.record(&number.name, sightings).await?))

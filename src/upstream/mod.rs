@@ -16,13 +16,14 @@ pub mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use reqwest::{Method, Url};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::call::{Call, Trouble};
 pub use self::{
     refusal::{Doubt, Refusal, RefusalClass},
-    reply::{CancelShape, Cancellation, Reading, Receipt},
+    reply::{CancelShape, Cancellation, Past, Reading, Receipt},
     send::SendBody,
     signature::{Signature, verify},
 };
@@ -30,6 +31,12 @@ use crate::domain::{ids::UpstreamId, secret::NumberKey};
 
 /// How long a read or a cancellation waits for leave to call.
 const READ_WAIT: Duration = Duration::from_secs(5);
+
+/// Rows of a history on one page; Pilot Status gives no more.
+const PAGE: usize = 100;
+
+/// Rows of a history that are looked at.
+const MOST_PAST: usize = 1000;
 
 /// Where Pilot Status is and how patient the gateway is with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +150,24 @@ impl Upstream {
     pub async fn message(&self, key: &NumberKey, id: &str) -> Result<Reading, ReadError> {
         let answer = self.read(Call::new(Method::GET, join(&self.base, &["v1", "messages", id]), key)).await?;
         reply::of_read(&answer, key)
+    }
+
+    /// What the number sent within this span, newest first: the texts of its history that have an id, at most
+    /// [`MOST_PAST`] rows of it looked at.
+    pub async fn history(&self, key: &NumberKey, from: Timestamp, to: Timestamp) -> Result<Vec<Past>, ReadError> {
+        let mut past = Vec::new();
+        for page in 1..=MOST_PAST / PAGE {
+            let mut url = join(&self.base, &["v1", "messages", "history"]);
+            let [start, end, size] = [send::iso(from), send::iso(to), PAGE.to_string()];
+            let query = [("startDate", &start), ("endDate", &end), ("page", &page.to_string()), ("pageSize", &size)];
+            url.query_pairs_mut().extend_pairs(query);
+            let answer = self.read(Call::new(Method::GET, url, key)).await?;
+            let rows = reply::of_history(&answer, key, &mut past)?;
+            if rows < PAGE {
+                break;
+            }
+        }
+        Ok(past)
     }
 
     /// Cancels at most 100 scheduled messages. Not atomic: the answer tells each one's fate, or only counts.

@@ -48,6 +48,17 @@ pub struct Reading {
     pub statuses: Vec<(Observed, Option<Timestamp>)>,
 }
 
+/// A text that a number sent, as its history tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The provider's id.
+    pub external: ExternalId,
+    /// To whom, as the history writes it.
+    pub to: String,
+    /// What it said.
+    pub text: String,
+}
+
 /// What became of a cancellation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cancellation {
@@ -113,6 +124,20 @@ pub(super) fn of_read(answer: &Answer, key: &NumberKey) -> Result<Reading, ReadE
         statuses.push((current, None));
     }
     Ok(Reading { ids, statuses })
+}
+
+/// Reads a page of a history; returns how many rows it has.
+pub(super) fn of_history(answer: &Answer, key: &NumberKey, into: &mut Vec<Past>) -> Result<usize, ReadError> {
+    let body = expect_success(answer, key)?;
+    let Some(rows) = body.json.get("messages").and_then(Value::as_array) else {
+        return Err(ReadError::Unavailable { detail: "the answer lists no messages".to_owned() });
+    };
+    let text = |row: &Value, field: &str| Some(row.get(field)?.as_str()?.to_owned());
+    into.extend(rows.iter().filter(|row| text(row, "direction").as_deref() == Some("OUTBOUND")).filter_map(|row| {
+        let external = ExternalId::from_text(&text(row, "externalMessageId")?).ok()?;
+        Some(Past { external, to: text(row, "participantPhone")?, text: text(row, "text")? })
+    }));
+    Ok(rows.len())
 }
 
 /// The body of a cancellation.

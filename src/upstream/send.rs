@@ -314,6 +314,6 @@ fn flow_of(flow: &Flow) -> WireFlow<'_> {
 }
 
 /// UTC with milliseconds, as Pilot Status writes its own times.
-fn iso(time: Timestamp) -> String {
+pub(super) fn iso(time: Timestamp) -> String {
     format!("{time:.3}")
 }

@@ -73,9 +73,10 @@ impl Vault {
         }
     }
 
-    /// What stands for this text to this recipient from this number.
+    /// What stands for this text to this recipient from this number. Phones may be written with and without the plus.
     pub fn likeness(&self, number: &NumberName, recipient: &str, text: &str) -> Likeness {
         let mut digest = self.digest.clone();
+        let recipient = recipient.strip_prefix('+').unwrap_or(recipient);
         for part in [number.as_str(), recipient, text] {
             digest.update(&(part.len() as u64).to_be_bytes());
             digest.update(part.as_bytes());

@@ -22,7 +22,7 @@ use pilotgate::{
         merge::Fact,
         message::Message,
         position::{Epoch, Position},
-        secret::Sealed,
+        secret::{Likeness, Sealed},
         sources::Sources,
         status::Status,
     },
@@ -201,6 +201,10 @@ impl Store for Doomed {
 
     async fn oldest(&self) -> Result<(Position, Option<Timestamp>), StoreError> {
         self.store.oldest().await
+    }
+
+    async fn likeness(&self, id: MessageId) -> Result<Option<Likeness>, StoreError> {
+        self.store.likeness(id).await
     }
 
     async fn trim(&self, step: Trim) -> Result<Trimmed, StoreError> {

@@ -8,12 +8,12 @@ use pilotgate::{
         self,
         MessageStatus::{Delivered, InDoubt, Pending, Read, Sent},
     },
-    sandbox::{Fault, FaultKind, On},
+    sandbox::{self, Fault, FaultKind, On},
 };
 
 use crate::support::{
-    READER, World, client, error_of, follow, from_earliest, get, next_update, next_updates, send, sends, template,
-    text, trails, until,
+    Client, READER, World, client, error_of, follow, from_earliest, get, next_update, next_updates, send, sends,
+    template, text, trails, until,
 };
 
 fn lose_answers(world: &World, times: u64) {
@@ -104,4 +104,57 @@ async fn another_text_recipient_or_kind_settles_nothing() {
     assert_eq!(next_update(&mut frames).await.0.message_id, marker);
     assert_eq!(get(&mut client, &id).await.status(), InDoubt);
     world.end((frames, client), gateway).await;
+}
+
+/// The message after it was read back.
+async fn refreshed(client: &mut Client, id: &str) -> v1::Message {
+    let key = Some(v1::get_message_request::Key::MessageId(id.to_owned()));
+    let request = v1::GetMessageRequest { key, refresh: true };
+    client.get_message(request).await.unwrap().into_inner().message.unwrap()
+}
+
+#[tokio::test]
+async fn without_any_webhook_the_history_settles_a_doubt() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let mute = Fault { times: Some(1000), ..Fault::new(On::Webhook, FaultKind::WebhookDrop) };
+    world.double.control().add_fault(mute).unwrap();
+    // One with the same text whose answer came, one with another text, and the one in doubt.
+    let known = send(&mut client, text(READER, "the same")).await;
+    send(&mut client, text(READER, "another")).await;
+    lose_answers(&world, 1);
+    let told = error_of(client.send_message(text(READER, "the same")).await);
+    let id = told.metadata["message_id"].clone();
+    let all_read = || world.double.control().messages().iter().all(|seen| seen.status == sandbox::Status::Read);
+    until(all_read).await;
+    assert_eq!(get(&mut client, &id).await.status(), InDoubt);
+    let found = refreshed(&mut client, &id).await;
+    assert_eq!((found.status(), found.upstream_id), (Read, world.double.control().messages()[2].id.clone()));
+    assert_ne!(get(&mut client, &known).await.upstream_id, get(&mut client, &id).await.upstream_id);
+    assert_eq!(sends(&world).len(), 3);
+    world.end(client, gateway).await;
+}
+
+#[tokio::test]
+async fn a_history_that_tells_two_or_none_settles_nothing() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let mute = Fault { times: Some(1000), ..Fault::new(On::Webhook, FaultKind::WebhookDrop) };
+    world.double.control().add_fault(mute).unwrap();
+    lose_answers(&world, 2);
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let told = error_of(client.send_message(text(READER, "the same")).await);
+        ids.push(told.metadata["message_id"].clone());
+    }
+    let reset = Fault { times: Some(1), ..Fault::new(On::Send, FaultKind::Reset) };
+    world.double.control().add_fault(reset).unwrap();
+    ids.push(error_of(client.send_message(text(READER, "never arrived")).await).metadata["message_id"].clone());
+    until(|| world.double.control().messages().iter().all(|seen| seen.status == sandbox::Status::Read)).await;
+    for id in ids {
+        assert_eq!(refreshed(&mut client, &id).await.status(), InDoubt);
+    }
+    world.end(client, gateway).await;
 }

@@ -5,12 +5,19 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{super::StoreError, rows, writer::Writing};
 use crate::{
-    domain::{merge::Fact, message::Message, secret::Likeness, status::Status},
+    domain::{ids::MessageId, merge::Fact, message::Message, secret::Likeness, status::Status},
     store::Sighting,
 };
 
 /// By so much the clocks of both sides may differ.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
+
+/// What a message may be recognised by.
+pub(super) fn of(db: &Connection, id: MessageId) -> Result<Option<Likeness>, StoreError> {
+    let sql = "SELECT likeness FROM messages WHERE message_id = ?1 AND likeness IS NOT NULL";
+    let found: Option<[u8; 16]> = db.prepare_cached(sql)?.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+    Ok(found.map(Likeness::from_bytes))
+}
 
 /// The one message in doubt that a sighting is about, if it tells of a likeness and no other unsettled message has the same
 /// one: that one's answer may be on its way.
@@ -27,9 +34,7 @@ pub(super) fn recognise_early(writing: &mut Writing<'_>, seq: i64, message: &mut
     if message.status != Status::InDoubt || message.ids.upstream.is_some() {
         return Ok(());
     }
-    let sql = "SELECT likeness FROM messages WHERE seq = ?1 AND likeness IS NOT NULL";
-    let likeness: Option<[u8; 16]> = writing.db.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()?;
-    let Some(likeness) = likeness.map(Likeness::from_bytes) else { return Ok(()) };
+    let Some(likeness) = of(writing.db, message.origins.message_id)? else { return Ok(()) };
     if only_unsettled(writing.db, &likeness)? != Some(seq) {
         return Ok(());
     }

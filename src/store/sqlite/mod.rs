@@ -33,7 +33,7 @@ use crate::domain::{
     merge::Fact,
     message::Message,
     position::{Epoch, Position},
-    secret::Sealed,
+    secret::{Likeness, Sealed},
     status::Status,
 };
 
@@ -108,6 +108,10 @@ impl Store for SqliteStore {
 
     async fn message(&self, id: MessageId) -> Result<Option<Message>, StoreError> {
         self.readers.read(move |db| rows::message(db, id)).await
+    }
+
+    async fn likeness(&self, id: MessageId) -> Result<Option<Likeness>, StoreError> {
+        self.readers.read(move |db| likeness::of(db, id)).await
     }
 
     async fn messages(&self, ids: Vec<MessageId>) -> Result<Vec<Message>, StoreError> {
