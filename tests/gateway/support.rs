@@ -371,6 +371,17 @@ pub fn sends(world: &World) -> Vec<sandbox::SeenRequest> {
     requests
 }
 
+/// Milliseconds from `began` to each send that the double saw. Whatever is in the way can only make them more.
+pub fn sent_after(world: &World, began: jiff::Timestamp) -> Vec<i64> {
+    let at = |seen: &sandbox::SeenRequest| seen.at.parse::<jiff::Timestamp>().unwrap();
+    sends(world).iter().map(|seen| at(seen).as_millisecond() - began.as_millisecond()).collect()
+}
+
+/// Whether each of these times came, and none too early.
+pub fn in_time(seen: &[i64], expected: &[i64]) -> bool {
+    seen.len() == expected.len() && seen.iter().zip(expected).all(|(seen, expected)| seen >= expected)
+}
+
 /// A message by our id.
 pub async fn get(client: &mut Client, id: &str) -> v1::Message {
     let request = v1::GetMessageRequest {

@@ -7,10 +7,10 @@ use pilotgate::{
         self,
         MessageStatus::{Delivered, Failed, InDoubt, Pending, Queued, Read, Sent},
     },
-    sandbox::{Answered, Fault, FaultKind, NumberChange, On},
+    sandbox::{Answered, Fault, FaultKind, NumberChange, On, Unanswered},
 };
 
-use super::{ALL, checked, eager, fail};
+use super::{ALL, checked, eager, fail, ms};
 use crate::support::{
     READER, World, client, follow, from_earliest, get, key, message_until, next_updates, queued, send, sends, template,
     text, trails,
@@ -82,16 +82,24 @@ async fn a_refusal_is_final() {
 #[tokio::test]
 async fn no_refusal_settles_a_doubt() {
     let world = World::new().await;
-    let gateway = world.gateway_with(checked(eager(&world))).await;
+    let mut settings = eager(&world);
+    // Time enough to get in between the attempts.
+    settings.queue.retry_first = ms(300);
+    settings.queue.retry_longest = ms(300);
+    let gateway = world.gateway_with(checked(settings)).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;
     fail(&world, FaultKind::DropReply, 1);
     let id = send(&mut client, queued(template(READER))).await;
     assert_eq!(next_updates(&mut frames, 2).await[1].status(), InDoubt);
+    // Both strike the first one; of these the key counts.
     let bad = Fault { status: Some(400), times: Some(2), ..Fault::new(On::Send, FaultKind::Http) };
     world.double.control().add_fault(bad).unwrap();
     fail(&world, FaultKind::Unauthorized, 1);
     assert_eq!(trails(&mut frames, 4).await[&id], [Queued, Sent, Delivered, Read]);
+    let answers: Vec<_> = sends(&world).iter().map(|seen| seen.status).collect();
+    let lost = Answered::Not(Unanswered::Dropped);
+    assert_eq!(answers, [lost, Answered::Status(401), Answered::Status(400), Answered::Status(202)]);
     assert_eq!(world.double.control().messages().len(), 1);
     world.end((frames, client), gateway).await;
 }
@@ -102,16 +110,16 @@ async fn a_number_that_is_held_back_only_puts_its_messages_off() {
     let gateway = world.gateway_with(checked(eager(&world))).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;
-    fail(&world, FaultKind::Unauthorized, 3);
+    fail(&world, FaultKind::Unauthorized, 2);
     let id = send(&mut client, queued(text(READER, "key refused"))).await;
     assert_eq!(trails(&mut frames, 5).await[&id], ALL);
-    assert_eq!(get(&mut client, &id).await.attempts, 4);
+    assert_eq!(get(&mut client, &id).await.attempts, 3);
 
     let unpaid = |unpaid| NumberChange { extra_charge_unpaid: Some(unpaid), state: None };
     let number = "wn_sandbox";
     world.double.control().change_number(number, &unpaid(true)).unwrap();
     let id = send(&mut client, queued(text(READER, "blocked"))).await;
-    let blocked = message_until(&mut client, &id, |message| message.attempts >= 2).await;
+    let blocked = message_until(&mut client, &id, |message| message.attempts > 0).await;
     assert_eq!(blocked.status(), Pending);
     world.double.control().change_number(number, &unpaid(false)).unwrap();
     assert_eq!(trails(&mut frames, 5).await[&id], ALL);

@@ -30,12 +30,12 @@ fn expired() -> v1::Failure {
 async fn what_has_waited_for_too_long_fails_and_is_surely_not_sent() {
     let world = World::new().await;
     let mut settings = eager(&world);
-    settings.queue.max_age = ms(3000);
+    settings.queue.max_age = ms(1500);
     let down = world.down().await;
     let gateway = alone(settings).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;
-    let soon = SystemTime::now() + Duration::from_millis(700);
+    let soon = SystemTime::now() + Duration::from_millis(600);
     let until = v1::SendMessageRequest {
         deliver_until: Some(soon.into()),
         request_id: "r-1".to_owned(),
@@ -57,7 +57,7 @@ async fn what_has_waited_for_too_long_fails_and_is_surely_not_sent() {
     let message = get(&mut client, &aged).await;
     let since = SystemTime::try_from(message.create_time.unwrap()).unwrap();
     let age = SystemTime::try_from(message.failed_time.unwrap()).unwrap().duration_since(since).unwrap();
-    assert!((Duration::from_secs(3)..Duration::from_secs(5)).contains(&age), "{age:?}");
+    assert!((Duration::from_millis(1500)..Duration::from_secs(5)).contains(&age), "{age:?}");
     assert!(SystemTime::try_from(get(&mut client, &timely).await.failed_time.unwrap()).unwrap() >= soon);
     // Its request id goes on standing for it.
     let again = client.send_message(until).await.unwrap().into_inner();
@@ -92,7 +92,11 @@ async fn one_that_expires_makes_way_for_the_next() {
 #[tokio::test]
 async fn a_doubt_is_pursued_beyond_the_time_to_wait() {
     let world = World::new().await;
-    let gateway = world.gateway_with(checked(eager(&world))).await;
+    let mut settings = eager(&world);
+    // Time enough to get in between the attempts.
+    settings.queue.retry_first = ms(400);
+    settings.queue.retry_longest = ms(400);
+    let gateway = world.gateway_with(checked(settings)).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;
     let soon = SystemTime::now() + Duration::from_millis(500);
@@ -131,6 +135,24 @@ async fn a_doubt_whose_key_may_be_forgotten_stays_one() {
     message_until(&mut client, &second, |message| message.status() == Queued || message.status() == InDoubt).await;
     assert_eq!(sends(&world).iter().filter(|seen| seen.idempotency_key == key(&first)).count(), made);
     world.end(client, gateway).await;
+}
+
+#[tokio::test]
+async fn a_doubt_that_is_put_off_for_too_long_makes_way() {
+    let world = World::new().await;
+    let mut settings = lazy(&world);
+    settings.messaging.replay_window = ms(300);
+    let gateway = world.gateway_with(checked(settings)).await;
+    let mut client = client(&gateway).await;
+    let mut frames = follow(&mut client, from_earliest()).await;
+    fail(&world, FaultKind::DropReply, 1);
+    let first = send(&mut client, queued(text(STUCK, "first"))).await;
+    let second = send(&mut client, queued(text(STUCK, "second"))).await;
+    let trails = trails(&mut frames, 4).await;
+    assert_eq!(trails[&first], [Pending, InDoubt]);
+    assert_eq!(trails[&second], [Pending, Queued]);
+    assert_eq!(sends(&world).len(), 2);
+    world.end((frames, client), gateway).await;
 }
 
 #[tokio::test]

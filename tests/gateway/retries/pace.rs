@@ -11,24 +11,15 @@ use pilotgate::{
 use tonic::{Code, Request};
 
 use super::{add, attempts, checked, http, ms};
-use crate::support::{STUCK, World, client, error_of, log_length, send, sends, text, until};
+use crate::support::{STUCK, World, client, error_of, in_time, log_length, send, sends, sent_after, text, until};
 
-/// Milliseconds from the first send that the double saw to each.
-fn since_first(world: &World) -> Vec<i128> {
-    let at: Vec<_> = sends(world).iter().map(|seen| seen.at.parse::<jiff::Timestamp>().unwrap()).collect();
-    at.iter().map(|one| one.duration_since(at[0]).as_millis()).collect()
-}
-
-/// Whether each came at its time or later; they travel a little, the first one as well.
-fn in_time(seen: &[i128], expected: &[i128]) -> bool {
-    seen.len() == expected.len() && seen.iter().zip(expected).all(|(seen, expected)| *seen >= expected - 60)
-}
-
-async fn paced(world: &World, pace: PaceSettings, count: usize) {
+/// Sends so many at once and tells when the double saw each.
+async fn paced(world: &World, pace: PaceSettings, count: usize) -> Vec<i64> {
     let mut settings = attempts(world, 1);
     settings.numbers[0].pace = pace;
     let gateway = world.gateway_with(checked(settings)).await;
     let client = client(&gateway).await;
+    let began = jiff::Timestamp::now();
     let calls = (0..count).map(|_| {
         let mut client = client.clone();
         async move { send(&mut client, text(STUCK, "x")).await }
@@ -36,14 +27,14 @@ async fn paced(world: &World, pace: PaceSettings, count: usize) {
     join_all(calls).await;
     drop(client);
     gateway.shutdown().await;
+    sent_after(world, began)
 }
 
 #[tokio::test]
 async fn sends_wait_for_their_turn() {
     let world = World::new().await;
     let pace = PaceSettings { per_second: Some(5.0), burst: Some(2), ..PaceSettings::default() };
-    paced(&world, pace, 5).await;
-    let seen = since_first(&world);
+    let seen = paced(&world, pace, 5).await;
     assert!(in_time(&seen, &[0, 0, 200, 400, 600]), "{seen:?}");
     assert!(seen[4] < 2_000, "{seen:?}");
     world.double.shutdown().await;
@@ -52,8 +43,7 @@ async fn sends_wait_for_their_turn() {
 #[tokio::test]
 async fn sends_keep_their_distance() {
     let world = World::new().await;
-    paced(&world, PaceSettings { min_gap: Some(ms(200)), ..PaceSettings::default() }, 4).await;
-    let seen = since_first(&world);
+    let seen = paced(&world, PaceSettings { min_gap: Some(ms(200)), ..PaceSettings::default() }, 4).await;
     assert!(in_time(&seen, &[0, 200, 400, 600]), "{seen:?}");
     world.double.shutdown().await;
 }
@@ -98,11 +88,11 @@ async fn a_429_halves_the_pace() {
     let mut client = client(&gateway).await;
     add(&world, Some(1), http(429));
     assert_eq!(error_of(client.send_message(text(STUCK, "x")).await).reason, "UPSTREAM_RATE_LIMITED");
+    let began = jiff::Timestamp::now();
     for _ in 0..4 {
         send(&mut client, text(STUCK, "x")).await;
     }
-    let seen: Vec<_> = since_first(&world).split_off(1);
-    let seen: Vec<_> = seen.iter().map(|at| at - seen[0]).collect();
+    let seen = sent_after(&world, began).split_off(1);
     // Growing back a little meanwhile.
     assert!(in_time(&seen, &[0, 195, 390, 585]), "{seen:?}");
     world.end(client, gateway).await;
