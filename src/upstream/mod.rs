@@ -152,8 +152,8 @@ impl Upstream {
         reply::of_read(&answer, key)
     }
 
-    /// What the number sent within this span, newest first: the texts of its history that have an id, at most
-    /// [`MOST_PAST`] rows of it looked at.
+    /// What the number sent within this span, newest first: texts that the provider has given an id, among the newest
+    /// 1,000 rows of its history.
     pub async fn history(&self, key: &NumberKey, from: Timestamp, to: Timestamp) -> Result<Vec<Past>, ReadError> {
         let mut past = Vec::new();
         for page in 1..=MOST_PAST / PAGE {
