@@ -23,10 +23,15 @@ def main() -> None:
     pool = descriptor_pool.DescriptorPool(database)
     credential = [("authorization", "Bearer " + place["token"])]
 
-    def call(name: str, fields: dict, metadata=credential):
+    def call(name: str, fields: dict | list[dict], metadata=credential):
         method = pool.FindServiceByName(SERVICE).FindMethodByName(name)
-        request = json_format.ParseDict(fields, message_factory.GetMessageClass(method.input_type)())
+        request_class = message_factory.GetMessageClass(method.input_type)
         kind = channel.unary_stream if method.server_streaming else channel.unary_unary
+        if method.client_streaming:
+            kind = channel.stream_stream
+            request = iter([json_format.ParseDict(one, request_class()) for one in fields])
+        else:
+            request = json_format.ParseDict(fields, request_class())
         stub = kind(
             f"/{SERVICE}/{name}",
             request_serializer=lambda message: message.SerializeToString(),
@@ -60,6 +65,7 @@ def main() -> None:
         assert update["metadata"] == {"order": "A-7731"}, update
         statuses.append(update["status"].removeprefix("MESSAGE_STATUS_"))
     frames.cancel()
+    bulk(call, pool, text)
     assert statuses == ["PENDING", "QUEUED", "SENT", "DELIVERED", "READ"], statuses
 
     try:
@@ -78,11 +84,42 @@ def main() -> None:
         assert details(pool, error)["google.rpc.ErrorInfo"]["reason"] == "CREDENTIAL_MISSING"
 
 
+def bulk(call, pool: descriptor_pool.DescriptorPool, text: dict) -> None:
+    """Two thousand items on one stream, queued and direct, one of them wrong; then all of them in a list."""
+    count = 2000
+
+    def item(index: int) -> dict:
+        handoff = "HANDOFF_QUEUED" if index % 2 else "HANDOFF_DIRECT"
+        return {"correlation_key": f"key {index}", "message": {**text, "request_id": f"bulk-{index}", "handoff": handoff}}
+
+    wrong = {"correlation_key": "wrong", "message": {"number": text["number"]}}
+    results = {result.correlation_key: result for result in call("SendMessages", [*map(item, range(count)), wrong])}
+    refused = results.pop("wrong").refused
+    assert refused.code == grpc.StatusCode.INVALID_ARGUMENT.value[0], refused
+    assert typed(pool, refused)["google.rpc.ErrorInfo"]["reason"] == "INVALID_REQUEST"
+    accepted = {key: result.accepted.message.message_id for key, result in results.items()}
+    assert set(accepted) == {f"key {index}" for index in range(count)} and all(accepted.values())
+
+    listed, token = [], ""
+    while True:
+        page = call("ListMessages", {"page_size": 300, "page_token": token})
+        listed += [message.message_id for message in page.messages]
+        token = page.next_page_token
+        if not token:
+            break
+    assert len(listed) == len(set(listed)) == count + 1
+    assert set(accepted.values()) < set(listed)
+
+
 def details(pool: descriptor_pool.DescriptorPool, error: grpc.RpcError) -> dict:
     """The typed details of an error, read with the schema that reflection gives."""
     (encoded,) = [value for key, value in error.trailing_metadata() if key == "grpc-status-details-bin"]
+    return typed(pool, status_pb2.Status.FromString(encoded))
+
+
+def typed(pool: descriptor_pool.DescriptorPool, status) -> dict:
     found = {}
-    for detail in status_pb2.Status.FromString(encoded).details:
+    for detail in status.details:
         name = detail.type_url.rpartition("/")[2]
         message = message_factory.GetMessageClass(pool.FindMessageTypeByName(name)).FromString(detail.value)
         found[name] = json_format.MessageToDict(message)
