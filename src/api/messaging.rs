@@ -21,6 +21,9 @@ use crate::{
     proto::v1::{self, messaging_service_server::MessagingService},
 };
 
+/// More ids than these do not fit into one request of the default size anyway.
+const MOST_CANCELED: usize = 100_000;
+
 type Frames = Pin<Box<dyn Stream<Item = Result<v1::StreamStatusUpdatesResponse, Status>> + Send>>;
 type BulkResults = Pin<Box<dyn Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send>>;
 
@@ -158,7 +161,7 @@ impl MessagingService for MessagingApi {
         let principal = principal(&request)?;
         let mut wrong = Violations::default();
         let ids = request.into_inner().message_ids;
-        let ids = convert::message_ids(&mut wrong, "message_ids", &ids, 1..=usize::MAX);
+        let ids = convert::message_ids(&mut wrong, "message_ids", &ids, 1..=MOST_CANCELED);
         let ids = wrong.finish(Some(ids))?;
         let results = self.messaging.cancel(Arc::clone(&self.identity), principal, ids).await;
         Ok(Response::new(convert::cancel_response(results.map_err(|error| of_store(&error))?)))

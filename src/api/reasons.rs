@@ -119,7 +119,7 @@ reasons! {
     PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",
         "The page token was not made by this gateway for a list with this filter and caller, or it was changed.";
     Overloaded = "OVERLOADED", Unavailable, retryable: true, Safe, acts: "nobody",
-        "Too much is going on. Nothing was stored.";
+        "Too much is going on. This call stored and sent nothing.";
     Draining = "DRAINING", Unavailable, retryable: true, Safe, acts: "nobody",
         "The gateway is shutting down; another one, or the next one, serves the call.";
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, retryable: true, Safe, acts: "platform team",

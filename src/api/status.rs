@@ -138,7 +138,7 @@ pub(super) fn of_send(error: &SendError) -> Status {
             })
         }
         SendError::Draining => {
-            let answer = Answer::new(Reason::Draining, "the gateway is shutting down; nothing was sent");
+            let answer = Answer::new(Reason::Draining, "the gateway is shutting down; this call sent nothing");
             answer.retry_after(DEFAULT_WAIT).into_status()
         }
         SendError::QueueFull => {

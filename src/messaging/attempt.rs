@@ -51,9 +51,11 @@ impl Messaging {
                 () = self.draining.cancelled() => break self.settle(&message, outcome, 0).await,
             }
             let patience = Patience { turn: stop, place: stop.saturating_duration_since(Instant::now()) };
+            let created = message.origins.create_time;
             match Box::pin(self.draining.run_until_cancelled(self.gate.pass(&number, patience))).await {
-                Some(Ok(next)) => leave = next,
-                Some(Err(_)) | None => break self.settle(&message, outcome, 0).await,
+                Some(Ok(next)) if self.is_replayable(created) => leave = next,
+                // What Pilot Status may have forgotten by now is not asked again.
+                Some(Ok(_) | Err(_)) | None => break self.settle(&message, outcome, 0).await,
             }
         };
         guard.end(&ended);

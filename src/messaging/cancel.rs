@@ -19,8 +19,15 @@ use crate::{
     upstream::CancelShape,
 };
 
-/// After this long no further message is read back; what is not clear by then stays so.
+/// After this long nothing further of a group is asked; what is not clear by then stays so.
 const READ_BACKS: Duration = Duration::from_secs(30);
+
+/// So many messages are looked at together. Results for more than these come without their messages, which would make the
+/// answer too long for most clients.
+const GROUP: usize = 1000;
+
+/// After this long no further group is begun.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// How long an attempt that runs is waited for.
 const ATTEMPT_WAIT: Duration = Duration::from_secs(10);
@@ -41,7 +48,7 @@ pub struct CancelResult {
     pub id: MessageId,
     /// What became of it.
     pub outcome: CancelOutcome,
-    /// The message afterwards; `None` if it was not found.
+    /// The message afterwards; `None` if it was not found, or if very many were asked for.
     pub message: Option<Message>,
     /// What Pilot Status said.
     pub detail: String,
@@ -77,13 +84,41 @@ impl Messaging {
         cancel.await.unwrap_or(Err(StoreError::Unknown))
     }
 
+    /// Goes group by group, so that only one group's messages are held at a time.
     async fn cancel_all(
         &self,
         identity: &Identity,
         principal: &Principal,
         ids: &[MessageId],
     ) -> Result<Vec<CancelResult>, StoreError> {
-        let stop = Instant::now() + READ_BACKS;
+        let stop = Instant::now() + LONGEST;
+        let told_whole = ids.len() <= GROUP;
+        let mut distinct = ids.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let mut known: HashMap<MessageId, CancelResult> = HashMap::with_capacity(distinct.len());
+        for group in distinct.chunks(GROUP) {
+            if Instant::now() >= stop || self.draining.is_cancelled() {
+                break;
+            }
+            for (id, mut result) in self.cancel_group(identity, principal, group, stop).await? {
+                result.message = result.message.filter(|_| told_whole);
+                known.insert(id, result);
+            }
+        }
+        // Those that were not come to any more.
+        let unclear = |id| CancelResult { id, outcome: CancelOutcome::Unclear, message: None, detail: String::new() };
+        Ok(ids.iter().map(|id| known.get(id).cloned().unwrap_or_else(|| unclear(*id))).collect())
+    }
+
+    async fn cancel_group(
+        &self,
+        identity: &Identity,
+        principal: &Principal,
+        ids: &[MessageId],
+        stop: Instant,
+    ) -> Result<HashMap<MessageId, CancelResult>, StoreError> {
+        let stop = stop.min(Instant::now() + READ_BACKS);
         let found = self.store.messages(ids.to_vec()).await?;
         let own = |message: &Message| {
             let number = message.origins.number.clone();
@@ -116,14 +151,21 @@ impl Messaging {
         }
         for (number, messages) in to_ask {
             for chunk in messages.chunks(CHUNK) {
-                for result in self.cancel_chunk(&number, chunk, stop).await {
-                    known.insert(result.id, result);
-                }
+                let asked = Instant::now() < stop && !self.draining.is_cancelled();
+                let results = if asked {
+                    self.cancel_chunk(&number, chunk, stop).await
+                } else {
+                    chunk.iter().map(|message| told(message.clone(), CancelOutcome::Unclear)).collect()
+                };
+                known.extend(results.into_iter().map(|result| (result.id, result)));
             }
         }
         let not_found =
             |id| CancelResult { id, outcome: CancelOutcome::NotFound, message: None, detail: String::new() };
-        Ok(ids.iter().map(|id| known.get(id).cloned().unwrap_or_else(|| not_found(*id))).collect())
+        for id in ids {
+            known.entry(*id).or_insert_with(|| not_found(*id));
+        }
+        Ok(known)
     }
 
     /// Cancels a message that is still in the queue; any other is handed back as it stands. One that is being attempted

@@ -52,7 +52,7 @@ use crate::{
 /// How sends are bounded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// How many sends are in progress at once; further ones are refused as overload.
+    /// How many sends are in progress at once, alone and in bulk each; further ones are refused as overload, or wait.
     pub max_in_progress: usize,
     /// How long a send waits for leave to call Pilot Status before it is refused as overload.
     pub slot_wait: Duration,
@@ -112,6 +112,8 @@ pub struct Parts {
     running: Running,
     wakers: Wakers,
     in_progress: Arc<Semaphore>,
+    /// The same for those that wait patiently, so that they take nothing from those that do not.
+    patient: Arc<Semaphore>,
     queue_places: Arc<Semaphore>,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -132,6 +134,7 @@ impl Messaging {
         Self(Arc::new(Parts {
             gate: Gate::new(upstream.clone(), sources.clone(), options.gate),
             in_progress: places(options.max_in_progress),
+            patient: places(options.max_in_progress),
             queue_places: places(options.queue.in_flight),
             store,
             upstream,

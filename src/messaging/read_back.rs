@@ -4,17 +4,17 @@ use jiff::SignedDuration;
 
 use super::{Messaging, look::LookError};
 use crate::{
-    domain::{message::Message, status::Status},
+    domain::message::Message,
     keys::Number,
     store::{Key, Sighting},
     upstream::ReadError,
 };
 
-/// By so much the clocks of both sides may differ, and an answer may be late.
+/// By so much the clocks of both sides may differ.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
 
-/// So many messages that say the same to the same recipient are read; more of them are ambiguous anyway.
-const MOST: usize = 5;
+/// More messages that say the same to the same recipient are not read one by one.
+const MOST: usize = 20;
 
 impl Messaging {
     /// Settles a text in doubt if exactly one message that its number has sent says the same to the same recipient, and is
@@ -22,13 +22,16 @@ impl Messaging {
     pub(super) async fn look_for(&self, message: Message, number: &Number) -> Result<Message, LookError> {
         let id = message.origins.message_id;
         let Some(likeness) = self.store.likeness(id).await? else { return Ok(message) };
-        let doubt = message.times.get(Status::InDoubt).unwrap_or_else(|| self.sources.now());
         let from = message.origins.create_time.saturating_sub(CLOCKS).unwrap_or(jiff::Timestamp::MIN);
-        let to = doubt.saturating_add(CLOCKS).unwrap_or(jiff::Timestamp::MAX);
-        let mut past = self.upstream.history(&number.key, from, to).await?;
+        let to = self.sources.now().saturating_add(CLOCKS).unwrap_or(jiff::Timestamp::MAX);
+        // One that is too long to be looked through may hold another candidate.
+        let Some(mut past) = self.upstream.history(&number.key, from, to).await? else { return Ok(message) };
         past.retain(|past| self.vault.likeness(&number.name, &past.to, &past.text) == likeness);
+        if past.len() > MOST {
+            return Ok(message);
+        }
         let mut unknown = Vec::new();
-        for past in past.into_iter().take(MOST) {
+        for past in past {
             if self.store.find(&number.name, Key::External(past.external.clone())).await?.is_some() {
                 continue;
             }

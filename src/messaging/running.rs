@@ -63,7 +63,8 @@ fn wait(waiting: &mut Vec<oneshot::Sender<Ended>>) -> Receiver {
 impl Guard {
     /// Tells everyone who waits.
     pub(super) fn end(self, ended: &Ended) {
-        let waiting = self.running.lock().remove(&self.id).unwrap_or_default();
+        // The entry goes with the guard, and only then does another attempt begin.
+        let waiting = self.running.lock().get_mut(&self.id).map(std::mem::take).unwrap_or_default();
         for sender in waiting {
             // Whoever waited may have gone.
             let _ = sender.send(ended.clone());
@@ -74,5 +75,26 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         self.running.lock().remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messaging::SendError;
+
+    #[tokio::test]
+    async fn one_attempt_at_a_time_and_its_end_is_told_to_those_who_wait() {
+        let (running, id) = (Running::default(), MessageId::from_uuid(uuid::Uuid::from_u128(1)));
+        let Entry::Mine(first) = running.enter(id) else { panic!("nothing ran") };
+        let Entry::Theirs(waiting) = running.enter(id) else { panic!("two at once") };
+        first.end(&Err(SendError::InProgress(id)));
+        assert_eq!(waiting.await, Ok(Err(SendError::InProgress(id))));
+
+        let Entry::Mine(second) = running.enter(id) else { panic!("the first one has ended") };
+        let Entry::Theirs(waiting) = running.enter(id) else { panic!("two at once") };
+        drop(second);
+        assert!(waiting.await.is_err(), "nothing is told of it");
+        assert!(running.find(id).is_none());
     }
 }

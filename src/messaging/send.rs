@@ -73,7 +73,7 @@ impl Messaging {
         let _in_progress = match request.waiting {
             Waiting::Brief => self.in_progress.try_acquire().map_err(|_| SendError::Overloaded)?,
             Waiting::Patient => {
-                let place = self.draining.run_until_cancelled(self.in_progress.acquire()).await;
+                let place = self.draining.run_until_cancelled(self.patient.acquire()).await;
                 place.ok_or(SendError::Draining)?.map_err(|_| SendError::Overloaded)?
             }
         };
@@ -296,15 +296,19 @@ enum Before {
 fn turned_away(shut: Shut, open: Option<MessageId>) -> SendError {
     match (open, shut) {
         (Some(id), Shut::Host { retry } | Shut::Held { retry, .. } | Shut::Pace { wait: retry }) => {
-            let detail = "the repeated call has to wait".to_owned();
-            let doubt = Doubt { status: None, code: None, detail, retry_after: Some(retry) };
-            SendError::InDoubt { id, doubt, repeatable: true }
+            still_in_doubt(id, Some(retry))
         }
-        (_, Shut::Overloaded) => SendError::Overloaded,
+        (Some(id), Shut::Overloaded) => still_in_doubt(id, None),
+        (None, Shut::Overloaded) => SendError::Overloaded,
         (None, Shut::Host { retry }) => SendError::HostDown { retry },
         (None, Shut::Held { retry, cause }) => SendError::NumberHeld { retry, cause },
         (None, Shut::Pace { wait }) => SendError::PaceExceeded { wait },
     }
+}
+
+fn still_in_doubt(id: MessageId, retry_after: Option<Duration>) -> SendError {
+    let detail = "the repeated call has to wait".to_owned();
+    SendError::InDoubt { id, doubt: Doubt { status: None, code: None, detail, retry_after }, repeatable: true }
 }
 
 /// A digest of everything that the caller decides. Lengths stand before the parts, so that parts cannot run together.

@@ -135,7 +135,8 @@ pub struct Expiry {
 pub struct Expired {
     /// Failed now, or in doubt for good.
     pub messages: Vec<Message>,
-    /// When the next row expires, or may be forsaken if it has expired under a lease; `None` if there is none.
+    /// When to ask again: at once if there were as many as the limit, else when the next row expires, or may be forsaken if
+    /// it has expired under a lease; `None` if there is none.
     pub next: Option<Timestamp>,
 }
 

@@ -58,6 +58,9 @@ pub enum Trim {
     },
 }
 
+/// So many steps of the log go at a time when there is too much in the store.
+const STRETCH: usize = 10;
+
 /// What a step of trimming did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trimmed {
@@ -107,11 +110,19 @@ impl Sweep<'_> {
         }
     }
 
-    /// Events first: they are the greater part, and subscribers that are not behind miss nothing.
+    /// The oldest goes first, be it a message or a stretch of the log, so that neither is emptied for the other.
     async fn by_size(&mut self, most: u64, ended: Timestamp) -> Result<(), StoreError> {
-        let events = self.walk(Trim::Events { before: Timestamp::MAX }, Some(most)).await?;
-        let messages = Trim::Messages { after: 0, ended, open: Timestamp::MIN };
-        let messages = self.walk(messages, Some(most)).await?;
+        let (mut events, mut messages) = (0, 0);
+        while self.store.used_bytes().await? > most && !self.draining.is_cancelled() {
+            let (_, oldest) = self.store.oldest().await?;
+            let until = oldest.map_or(ended, |oldest| oldest.min(ended));
+            let step = Trim::Messages { after: 0, ended: until, open: Timestamp::MIN };
+            messages += self.walk(step, Some(most)).await?;
+            if oldest.is_none() {
+                break;
+            }
+            events += self.stretch(Trim::Events { before: Timestamp::MAX }, Some(most), STRETCH).await?;
+        }
         if events + messages > 0 {
             tracing::info!(events, messages, "trimmed by size, before their age");
         }
@@ -125,8 +136,14 @@ impl Sweep<'_> {
     /// Goes step by step until nothing further is old enough or, with a bound, until no more bytes than that are in use.
     /// Tells how many were deleted.
     async fn walk(&mut self, first: Trim, most: Option<u64>) -> Result<u64, StoreError> {
+        self.stretch(first, most, usize::MAX).await
+    }
+
+    /// The same for at most so many steps.
+    async fn stretch(&mut self, first: Trim, most: Option<u64>, steps: usize) -> Result<u64, StoreError> {
         let (mut next, mut deleted) = (Some(first), 0);
-        while let Some(step) = next {
+        for _ in 0..steps {
+            let Some(step) = next else { break };
             if let Some(most) = most
                 && self.store.used_bytes().await? <= most
             {

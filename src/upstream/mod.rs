@@ -152,9 +152,14 @@ impl Upstream {
         reply::of_read(&answer, key)
     }
 
-    /// What the number sent within this span, newest first: texts that the provider has given an id, among the newest
-    /// 1,000 rows of its history.
-    pub async fn history(&self, key: &NumberKey, from: Timestamp, to: Timestamp) -> Result<Vec<Past>, ReadError> {
+    /// What the number sent within this span, newest first: texts that the provider has given an id. `None` if its history
+    /// has more than 1,000 rows in that span.
+    pub async fn history(
+        &self,
+        key: &NumberKey,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<Vec<Past>>, ReadError> {
         let mut past = Vec::new();
         for page in 1..=MOST_PAST / PAGE {
             let mut url = join(&self.base, &["v1", "messages", "history"]);
@@ -164,10 +169,10 @@ impl Upstream {
             let answer = self.read(Call::new(Method::GET, url, key)).await?;
             let rows = reply::of_history(&answer, key, &mut past)?;
             if rows < PAGE {
-                break;
+                return Ok(Some(past));
             }
         }
-        Ok(past)
+        Ok(None)
     }
 
     /// Cancels at most 100 scheduled messages. Not atomic: the answer tells each one's fate, or only counts.

@@ -21,6 +21,10 @@ use crate::domain::{
     status::Status,
 };
 
+/// Whoever asks to be left alone for longer is asked again after this. A slip in its unit must not silence a number for
+/// years.
+const LONGEST_HINT: Duration = Duration::from_secs(3600);
+
 /// Longer flow tokens are not taken over.
 const MAX_FLOW_TOKEN: usize = 512;
 
@@ -278,15 +282,16 @@ impl<'a> Body<'a> {
         self.clean(&details.map_or_else(|| text.to_owned(), |details| format!("{text} {details}")))
     }
 
-    /// The hint of the header, in seconds or as a date, or that of the body.
+    /// The hint of the header, in seconds or as a date, or that of the body; never longer than [`LONGEST_HINT`].
     fn retry_after(&self, answer: &Answer) -> Option<Duration> {
         let header = answer.headers.get("retry-after").and_then(|value| value.to_str().ok());
         let from_header =
             header.and_then(|text| text.trim().parse().ok().map(Duration::from_secs).or_else(|| date(text)));
-        from_header.or_else(|| {
+        let hint = from_header.or_else(|| {
             let seconds = self.json.get("retryAfterSeconds")?.as_f64()?;
             Duration::try_from_secs_f64(seconds).ok()
-        })
+        });
+        hint.map(|hint| hint.min(LONGEST_HINT))
     }
 
     fn clean(&self, text: &str) -> String {

@@ -141,6 +141,6 @@ async fn only_the_callers_own_messages_are_canceled() {
     assert_eq!(outcomes(&results), [CancelOutcome::NotFound]);
     assert_eq!(get(&mut orders, &later).await.status(), Queued);
     let told = error_of(orders.cancel_messages(v1::CancelMessagesRequest::default()).await);
-    assert_eq!(told.violations, [("message_ids".to_owned(), "must have 1 or more entries".to_owned())]);
+    assert_eq!(told.violations, [("message_ids".to_owned(), "must have 1 to 100000 entries".to_owned())]);
     world.end((orders, billing), gateway).await;
 }

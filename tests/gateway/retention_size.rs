@@ -102,12 +102,12 @@ async fn above_its_size_the_store_lets_go_of_the_oldest() {
     let gateway = gateway(&world, settings.clone(), &clock).await;
     let mut client = client(&gateway).await;
     until(async || used(&settings) <= before / 4).await;
-    // The entries were more than a half, and some of the messages had to follow.
-    assert_eq!(log_length(&mut client).await, 0);
+    let left = log_length(&mut client).await;
+    assert!((1..6_000).contains(&left), "{left} entries: neither is emptied for the other");
     let kept = join_all(filled.iter().map(|id| async { !is_gone(&client, id).await })).await;
     let ended: Vec<_> = kept.iter().enumerate().filter(|(n, _)| n % 10 != 0).map(|(_, kept)| *kept).collect();
     let gone = ended.iter().take_while(|kept| !**kept).count();
-    assert!((100..2_600).contains(&gone), "{gone} of 2700 gone");
+    assert!(gone > 100, "{gone} of 2700 gone");
     assert!(ended[gone..].iter().all(|kept| *kept), "the oldest first");
     assert!(kept.iter().step_by(10).all(|kept| *kept), "open ones stay");
     world.end(client, gateway).await;

@@ -19,9 +19,6 @@ use crate::{
     proto::v1,
 };
 
-/// A cancellation of more messages than this is answered without them.
-const TOLD_WHOLE: usize = 1000;
-
 /// A message.
 pub(in crate::api) fn message(message: Message) -> v1::Message {
     let time = |status| message.times.get(status).map(proto);
@@ -65,10 +62,8 @@ pub(in crate::api) fn rpc_status(status: &tonic::Status) -> pb::Status {
     pb::Status { code: status.code().into(), message: status.message().to_owned(), details: whole.details }
 }
 
-/// The results of a cancellation. Those of very many come without their messages, which would make the answer too long
-/// for most clients.
+/// The results of a cancellation.
 pub(in crate::api) fn cancel_response(results: Vec<CancelResult>) -> v1::CancelMessagesResponse {
-    let told = results.len() <= TOLD_WHOLE;
     let results = results.into_iter().map(|result| v1::CancelResult {
         message_id: result.id.to_string(),
         outcome: match result.outcome {
@@ -79,7 +74,7 @@ pub(in crate::api) fn cancel_response(results: Vec<CancelResult>) -> v1::CancelM
             CancelOutcome::Unclear => v1::CancelOutcome::Unspecified,
         }
         .into(),
-        message: result.message.filter(|_| told).map(message),
+        message: result.message.map(message),
         detail: result.detail,
     });
     v1::CancelMessagesResponse { results: results.collect() }

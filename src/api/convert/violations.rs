@@ -67,13 +67,7 @@ impl Violations {
         if range.contains(&count) {
             return Some(());
         }
-        self.add(
-            field,
-            match range.end() {
-                &usize::MAX => format!("must have {} or more entries", range.start()),
-                most => format!("must have {} to {most} entries", range.start()),
-            },
-        );
+        self.add(field, format!("must have {} to {} entries", range.start(), range.end()));
         None
     }
 

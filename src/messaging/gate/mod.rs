@@ -31,7 +31,7 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// When calls are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateOptions {
-    /// The switch of the upstream host, opened by calls without an answer and by 5xx.
+    /// The switch of the upstream host, opened by calls without an answer and by 5xx other than 500.
     pub host: BreakerOptions,
     /// The switch of each number, opened when its key is refused or it is blocked.
     pub number: BreakerOptions,
@@ -69,7 +69,7 @@ pub(super) struct Leave {
 
 /// A place in the number's pace, which is free again if it is not used.
 struct Turn {
-    at: Instant,
+    place: pace::Turn,
     lane: Arc<Lane>,
     used: bool,
 }
@@ -125,8 +125,13 @@ impl Gate {
     pub(super) async fn pass(&self, number: &Number, patience: Patience) -> Result<Leave, Shut> {
         let lane = self.lane(number);
         self.open(&lane)?;
-        let turn = self.turn(&lane, patience.turn.saturating_duration_since(Instant::now()))?;
-        sleep_until(turn.at).await;
+        let turn = loop {
+            let turn = self.turn(&lane, patience.turn.saturating_duration_since(Instant::now()))?;
+            sleep_until(turn.place.at).await;
+            if lane.pace.counts(turn.place) {
+                break turn;
+            }
+        };
         let place = timeout(patience.place, self.upstream.slot()).await;
         let slot = place.ok().flatten().ok_or(Shut::Overloaded)?;
         // Asked again, since things may have changed meanwhile; only now can it be a probe.
@@ -158,7 +163,10 @@ impl Gate {
         let lane = &leave.turn.lane;
         match outcome {
             SendOutcome::NotSent { .. } => self.host_failed(None),
-            SendOutcome::Unknown(Doubt { status: None | Some(500..), retry_after, .. }) => {
+            // Pilot Status says 500 also of a message that it cannot prepare, for want of its media for example. Ten of
+            // those must not stop everybody.
+            SendOutcome::Unknown(Doubt { status: Some(500), .. }) => {}
+            SendOutcome::Unknown(Doubt { status: None | Some(501..), retry_after, .. }) => {
                 self.host_failed(*retry_after);
             }
             // An earlier call with the same key still runs: the host answers, and says nothing about the number.
@@ -192,8 +200,8 @@ impl Gate {
     }
 
     fn turn(&self, lane: &Arc<Lane>, patience: Duration) -> Result<Turn, Shut> {
-        let at = lane.pace.reserve(patience, || self.sources.chance()).map_err(|wait| Shut::Pace { wait })?;
-        Ok(Turn { at, lane: Arc::clone(lane), used: false })
+        let place = lane.pace.reserve(patience, || self.sources.chance()).map_err(|wait| Shut::Pace { wait })?;
+        Ok(Turn { place, lane: Arc::clone(lane), used: false })
     }
 
     fn host_failed(&self, hint: Option<Duration>) {
@@ -236,7 +244,7 @@ impl Leave {
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.used {
-            self.lane.pace.give_back(self.at);
+            self.lane.pace.give_back(self.place);
         }
     }
 }

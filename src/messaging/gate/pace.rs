@@ -37,6 +37,15 @@ struct State {
     cut: Option<Cut>,
     /// Leaves given in the second that began at the instant, and in the one before it.
     count: (Instant, u32, u32),
+    /// How often the pace was lowered. Leaves from before the last time are void.
+    lowered: u64,
+}
+
+/// A place in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) at: Instant,
+    lowered: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -50,14 +59,21 @@ struct Cut {
 impl Pace {
     pub(super) fn new(pacing: Pacing) -> Self {
         let now = Instant::now();
-        let state =
-            State { empty_at: now, last: None, before_last: None, paused_until: None, cut: None, count: (now, 0, 0) };
+        let state = State {
+            empty_at: now,
+            last: None,
+            before_last: None,
+            paused_until: None,
+            cut: None,
+            count: (now, 0, 0),
+            lowered: 0,
+        };
         Self { pacing, state: Mutex::new(state) }
     }
 
     /// A place in time that is at most `patience` away, or how far away the next one is. `chance` draws from
     /// 0 to 1.
-    pub(super) fn reserve(&self, patience: Duration, chance: impl FnOnce() -> f64) -> Result<Instant, Duration> {
+    pub(super) fn reserve(&self, patience: Duration, chance: impl FnOnce() -> f64) -> Result<Turn, Duration> {
         let now = Instant::now();
         let mut state = self.lock();
         let mut at = now;
@@ -80,13 +96,22 @@ impl Pace {
         state.empty_at = full.max(at) + interval.unwrap_or_default();
         state.before_last = state.last.replace(at);
         state.note(now);
-        Ok(at)
+        Ok(Turn { at, lowered: state.lowered })
     }
 
-    /// Takes back the leave that was given for `at` and not used.
-    pub(super) fn give_back(&self, at: Instant) {
-        let now = Instant::now();
+    /// Whether the place still counts: not once the pace was lowered after it was given.
+    pub(super) fn counts(&self, turn: Turn) -> bool {
+        turn.lowered == self.lock().lowered
+    }
+
+    /// Takes back a place that was not used.
+    pub(super) fn give_back(&self, turn: Turn) {
+        let (now, at) = (Instant::now(), turn.at);
         let mut state = self.lock();
+        if turn.lowered != state.lowered {
+            return;
+        }
+        state.count.1 = state.count.1.saturating_sub(1);
         if let Some(interval) = state.interval(&self.pacing, now) {
             state.empty_at = state.empty_at.checked_sub(interval).unwrap_or(now);
         }
@@ -102,7 +127,10 @@ impl Pace {
         let mut state = self.lock();
         if let Some(wait) = wait {
             let until = now + wait;
-            state.paused_until = Some(state.paused_until.map_or(until, |known| known.max(until)));
+            if state.paused_until.is_none_or(|known| known < until) {
+                state.paused_until = Some(until);
+                state.lower(now);
+            }
         }
         if state.cut.is_some_and(|cut| began <= cut.at || now - cut.at < TRIAL) {
             return;
@@ -112,7 +140,7 @@ impl Pace {
         let before = state.cut.map_or(present, |cut| cut.to);
         let full = self.pacing.per_second.unwrap_or(before).max(present);
         state.cut = Some(Cut { at: now, from: (present / 2.0).max(SLOWEST), to: full });
-        state.empty_at = state.empty_at.min(now);
+        state.lower(now);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -122,6 +150,13 @@ impl Pace {
 }
 
 impl State {
+    /// Makes all places void that lie ahead; whoever holds one asks again.
+    fn lower(&mut self, now: Instant) {
+        self.lowered += 1;
+        self.empty_at = self.empty_at.min(now);
+        (self.last, self.before_last) = (self.last.map(|last| last.min(now)), None);
+    }
+
     /// Sends a second at this time; `None` if nothing bounds them.
     fn rate(&mut self, pacing: &Pacing, now: Instant) -> Option<f64> {
         let Some(cut) = self.cut else { return pacing.per_second };
@@ -165,10 +200,15 @@ mod tests {
         Pace::new(Pacing { per_second, burst, ..Pacing::default() })
     }
 
+    /// The place that was given for so many milliseconds from now.
+    fn turn(pace: &Pace, millis: u64) -> Turn {
+        Turn { at: Instant::now() + Duration::from_millis(millis), lowered: pace.lock().lowered }
+    }
+
     /// Milliseconds from now to each of the next leaves.
     fn next(pace: &Pace, count: usize) -> Vec<u128> {
         let now = Instant::now();
-        (0..count).map(|_| (pace.reserve(LONG, || 0.0).unwrap() - now).as_millis()).collect()
+        (0..count).map(|_| (pace.reserve(LONG, || 0.0).unwrap().at - now).as_millis()).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -187,20 +227,19 @@ mod tests {
             assert_eq!(pace.reserve(Duration::from_millis(100), || 0.0), Err(Duration::from_millis(500)));
         }
         assert_eq!(next(&pace, 1), [500]);
-        pace.give_back(Instant::now() + Duration::from_millis(500));
+        pace.give_back(turn(&pace, 500));
         assert_eq!(next(&pace, 1), [500]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_unused_leave_keeps_nobody_at_a_distance() {
         let pace = Pace::new(Pacing { min_gap: Duration::from_millis(200), ..Pacing::default() });
-        let now = Instant::now();
         assert_eq!(next(&pace, 1), [0]);
-        pace.give_back(now);
+        pace.give_back(turn(&pace, 0));
         assert_eq!(next(&pace, 2), [0, 200]);
-        pace.give_back(now + Duration::from_millis(200));
+        pace.give_back(turn(&pace, 200));
         assert_eq!(next(&pace, 2), [200, 400]);
-        pace.give_back(now + Duration::from_millis(200));
+        pace.give_back(turn(&pace, 200));
         assert_eq!(next(&pace, 1), [600], "the one at 400 counts");
     }
 
@@ -209,7 +248,7 @@ mod tests {
         let pacing = Pacing { min_gap: Duration::from_millis(200), gap_jitter: 0.5, ..Pacing::default() };
         let pace = Pace::new(pacing);
         let now = Instant::now();
-        let at = |chance| (pace.reserve(LONG, || chance).unwrap() - now).as_millis();
+        let at = |chance| (pace.reserve(LONG, || chance).unwrap().at - now).as_millis();
         assert_eq!([at(0.0), at(0.0), at(1.0), at(0.5)], [0, 200, 500, 750]);
     }
 
@@ -228,6 +267,18 @@ mod tests {
         assert_eq!(intervals(next(&pace, 2)), 133, "7.5 a second");
         advance(Duration::from_secs(31)).await;
         assert_eq!(intervals(next(&pace, 2)), 100, "10 a second");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_makes_the_places_ahead_void() {
+        let pace = pace(Some(10.0), 1);
+        let ahead: Vec<Turn> = (0..50).map(|_| pace.reserve(LONG, || 0.0).unwrap()).collect();
+        assert!(ahead.iter().all(|turn| pace.counts(*turn)));
+        pace.slow_down(Instant::now() + Duration::from_millis(1), Some(Duration::from_secs(60)));
+        assert!(!ahead.iter().any(|turn| pace.counts(*turn)));
+        // Handed back they free nothing, and whoever asks again comes after the pause, one by one.
+        ahead.into_iter().for_each(|turn| pace.give_back(turn));
+        assert_eq!(next(&pace, 2)[0], 60_000);
     }
 
     #[tokio::test(start_paused = true)]

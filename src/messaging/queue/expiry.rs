@@ -1,6 +1,6 @@
 //! Taking out what has waited too long.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use jiff::SignedDuration;
 use tokio::time::sleep;
@@ -40,8 +40,10 @@ impl Messaging {
                             let id = message.origins.message_id;
                             let in_doubt = message.status == Status::InDoubt;
                             tracing::warn!(message_id = %id, in_doubt, "a queued message was given up");
-                            self.wakers.due(&message.origins.number);
                         }
+                        let numbers: HashSet<_> =
+                            expired.messages.iter().map(|message| &message.origins.number).collect();
+                        numbers.into_iter().for_each(|number| self.wakers.due(number));
                         expired.next
                     }
                     Err(error) => {

@@ -19,6 +19,7 @@ CREATE TABLE outbox (
 CREATE INDEX outbox_by_recipient ON outbox (number, recipient, seq);
 CREATE INDEX outbox_due ON outbox (number, due) WHERE first;
 CREATE INDEX outbox_expires ON outbox (expires);
+CREATE INDEX outbox_leased ON outbox (seq) WHERE leased;
 
 -- One row: how much the outbox holds.
 CREATE TABLE outbox_size (

@@ -1,11 +1,17 @@
 //! Recognising a message in doubt by what it says, where no id leads to it.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{super::StoreError, rows, writer::Writing};
 use crate::{
-    domain::{ids::MessageId, merge::Fact, message::Message, secret::Likeness, status::Status},
+    domain::{
+        ids::{ExternalId, MessageId, UpstreamId},
+        merge::Fact,
+        message::Message,
+        secret::Likeness,
+        status::Status,
+    },
     store::Sighting,
 };
 
@@ -19,13 +25,17 @@ pub(super) fn of(db: &Connection, id: MessageId) -> Result<Option<Likeness>, Sto
     Ok(found.map(Likeness::from_bytes))
 }
 
-/// The one message in doubt that a sighting is about, if it tells of a likeness and no other unsettled message has the same
-/// one: that one's answer may be on its way.
+/// The one message in doubt that a sighting is about, if it tells of a likeness, no other unsettled message has the same
+/// one (that one's answer may be on its way), and no other fact waits that may be about it as well.
 pub(super) fn doubtful(db: &Connection, sighting: &Sighting) -> Result<Option<(i64, Message)>, StoreError> {
     let Some(likeness) = &sighting.likeness else { return Ok(None) };
     let Some(seq) = only_unsettled(db, likeness)? else { return Ok(None) };
     let found = rows::select(db, "SELECT seq, record FROM messages WHERE seq = ?1 AND in_doubt", [seq])?;
-    Ok(found.filter(|(_, message)| message.ids.upstream.is_none() && is_later(message, &sighting.fact)))
+    let Some((seq, message)) = found.filter(|(_, message)| message.ids.upstream.is_none()) else { return Ok(None) };
+    let tried = first_tried(db, seq, &message)?;
+    let early = early(db, likeness, tried)?;
+    let alone = early.iter().all(|(_, fact)| subject(fact) == subject(&sighting.fact));
+    Ok((alone && sighting.fact.at >= tried).then_some((seq, message)))
 }
 
 /// Gives a message that has come to be in doubt the early fact that tells of it, if there is exactly one message that it can
@@ -38,24 +48,41 @@ pub(super) fn recognise_early(writing: &mut Writing<'_>, seq: i64, message: &mut
     if only_unsettled(writing.db, &likeness)? != Some(seq) {
         return Ok(());
     }
-    let early: Vec<(i64, String)> = writing
-        .db
-        .prepare_cached("SELECT seq, fact FROM orphans WHERE likeness = ?1 ORDER BY seq")?
-        .query_map([likeness.as_bytes()], rows::stored)?
-        .collect::<rusqlite::Result<_>>()?;
-    let early: Vec<(i64, Fact)> = early
-        .into_iter()
-        .map(|(seq, fact)| Ok((seq, serde_json::from_str(&fact)?)))
-        .collect::<Result<_, StoreError>>()?;
-    let later: Vec<_> = early.into_iter().filter(|(_, fact)| is_later(message, fact)).collect();
+    let early = early(writing.db, &likeness, first_tried(writing.db, seq, message)?)?;
     // Facts of two messages of the past: which of them is this one is not told.
-    let one =
-        later.first().is_some_and(|(_, first)| later.iter().all(|(_, fact)| fact.ids.upstream == first.ids.upstream));
-    for (orphan, fact) in later.into_iter().filter(|_| one) {
+    let one = early.first().is_some_and(|(_, first)| early.iter().all(|(_, fact)| subject(fact) == subject(first)));
+    for (orphan, fact) in early.into_iter().filter(|_| one) {
         rows::fold(writing, message, &fact)?;
         writing.db.prepare_cached("DELETE FROM orphans WHERE seq = ?1")?.execute([orphan])?;
     }
     Ok(())
+}
+
+/// Facts with this likeness that wait for their message and are not from before this time.
+fn early(db: &Connection, likeness: &Likeness, from: Timestamp) -> Result<Vec<(i64, Fact)>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT seq, fact FROM orphans WHERE likeness = ?1 ORDER BY seq")?;
+    let mut facts = Vec::new();
+    for row in statement.query_map([likeness.as_bytes()], rows::stored)? {
+        let (seq, fact) = row?;
+        facts.push((seq, serde_json::from_str::<Fact>(&fact)?));
+    }
+    facts.retain(|(_, fact)| fact.at >= from);
+    Ok(facts)
+}
+
+/// Which message of the other side a fact is about.
+fn subject(fact: &Fact) -> (Option<&UpstreamId>, Option<&ExternalId>) {
+    // The provider's id comes later than the other one, and only one of them has to be there.
+    let upstream = fact.ids.upstream.as_ref();
+    (upstream, if upstream.is_some() { None } else { fact.ids.external.as_ref() })
+}
+
+/// Nothing from before this time can be about the message.
+fn first_tried(db: &Connection, seq: i64, message: &Message) -> Result<Timestamp, StoreError> {
+    let sql = "SELECT first_attempt FROM outbox WHERE seq = ?1 AND first_attempt IS NOT NULL";
+    let micros: Option<i64> = db.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()?;
+    let tried = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    Ok(tried.unwrap_or(message.origins.create_time).saturating_sub(CLOCKS).unwrap_or(Timestamp::MIN))
 }
 
 /// The only message with this likeness that is not settled: pending, in doubt, or waiting in the outbox.
@@ -63,14 +90,10 @@ fn only_unsettled(db: &Connection, likeness: &Likeness) -> Result<Option<i64>, S
     let mut statement = db.prepare_cached(
         "SELECT seq FROM messages WHERE in_doubt AND likeness = ?1
          UNION SELECT seq FROM messages WHERE pending AND likeness = ?1
-         UNION SELECT seq FROM outbox JOIN messages USING (seq) WHERE outbox.leased AND likeness = ?1
+         UNION SELECT seq FROM outbox CROSS JOIN messages USING (seq) WHERE outbox.leased AND likeness = ?1
          LIMIT 2",
     )?;
     let found: Vec<i64> =
         statement.query_map([likeness.as_bytes()], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
     Ok(if let [seq] = found[..] { Some(seq) } else { None })
-}
-
-fn is_later(message: &Message, fact: &Fact) -> bool {
-    fact.at >= message.origins.create_time.saturating_sub(CLOCKS).unwrap_or(jiff::Timestamp::MIN)
 }

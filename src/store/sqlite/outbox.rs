@@ -107,15 +107,22 @@ pub(super) fn expire(writing: &mut Writing<'_>, expiry: &Expiry) -> Result<Expir
         let fact = if surely_here { Observed::Failed(expiry.failure.clone()) } else { IN_DOUBT };
         // An answer may have been recorded past the lease; then there is no question left.
         if message.status.is_unsettled() {
+            // Saved before it is looked for by its likeness, which finds what is saved.
             rows::fold(writing, &mut message, &gateway(fact, expiry.at))?;
+            rows::save(writing.db, seq, &message)?;
+            likeness::recognise_early(writing, seq, &mut message)?;
+            rows::join_early(writing, &mut message)?;
             rows::save(writing.db, seq, &message)?;
         }
         messages.push(message);
     }
-    // What has expired and is still here is under a lease, which has to be over for a while, or was too much for this time.
+    // As many as were asked for, so that there may be more: not looked for, since they may be very many.
+    if messages.len() == expiry.limit {
+        return Ok(Expired { messages, next: Some(expiry.at) });
+    }
+    // What has expired and is still here is under a lease, which has to be over for a while.
     let sql = "SELECT min(at) FROM (SELECT min(expires) AS at FROM outbox WHERE expires > ?1
-               UNION ALL SELECT min(CASE WHEN leased THEN due + (?1 - ?2) + 1 ELSE ?1 END) FROM outbox
-               WHERE expires <= ?1)";
+               UNION ALL SELECT min(due) + (?1 - ?2) + 1 FROM outbox WHERE leased AND expires <= ?1)";
     let next = writing.db.prepare_cached(sql)?.query_row((at, forsaken), time)?;
     Ok(Expired { messages, next })
 }

@@ -93,7 +93,7 @@ async fn items_that_wait_for_their_turn_do_not_hold_up_the_end() {
     for _ in 0..5 {
         let told = refused(next(&mut results).await.unwrap());
         assert_eq!((told.code, told.reason.as_str()), (Code::Unavailable, "DRAINING"));
-        assert_eq!(told.message, "the gateway is shutting down; nothing was sent");
+        assert_eq!(told.message, "the gateway is shutting down; this call sent nothing");
     }
     assert_eq!(error_of(results.message().await).reason, "DRAINING");
     drop((results, items));

@@ -77,6 +77,8 @@ pub async fn what_may_be_about_two_settles_none(store: Arc<dyn Store>) {
         assert_eq!(see(store, 8, upstream, 2).await, Recorded::Early);
     }
     assert_eq!(doubt(store, 3).await.status, InDoubt);
+    assert_eq!(see(store, 8, "u5", 3).await, Recorded::Early, "nor does a third one, or more of the same");
+    assert_eq!(status(store, 3).await, (InDoubt, None));
     // The answer tells which one it is.
     let answered = store.settle(id(3), settled(of(ids("u4", "-", "-"), reached(Queued, 5)))).await.unwrap();
     assert_eq!(answered.status, Sent);
@@ -92,4 +94,11 @@ pub async fn what_was_before_the_message_is_not_about_it(store: Arc<dyn Store>) 
     store.accept(like(queued(2, "+5511999990001", 900), 7)).await.unwrap();
     assert_eq!(see(store, 7, "u2", 2).await, Recorded::Appended);
     assert_eq!((status(store, 1).await.0, status(store, 2).await.0), (Sent, Pending));
+    // One that waited for long is not what was sent before its first attempt.
+    store.accept(like(queued(3, "+5511999990003", 9_000), 9)).await.unwrap();
+    assert_eq!(see(store, 9, "u3", 600).await, Recorded::Early);
+    lease(store, 5_000, 5_010, 10).await;
+    let leased = &lease(store, 5_020, 5_030, 10).await.leased;
+    let third = leased.iter().find(|leased| leased.lease.id == id(3)).unwrap();
+    assert_eq!(third.message.status, InDoubt);
 }
