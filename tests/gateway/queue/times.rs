@@ -190,6 +190,9 @@ async fn a_time_to_deliver_at_that_has_passed_is_left_out() {
     let late = v1::SendMessageRequest { request_id: "r-2".to_owned(), ..request };
     assert_eq!(error_of(client.send_message(late).await).reason, "INVALID_REQUEST");
 
+    // An attempt that began before that time has ended as well.
+    let made = get(&mut client, &id).await.attempts;
+    message_until(&mut client, &id, |message| message.attempts >= made + 2).await;
     let world = down.up().await;
     world.register(&gateway).await;
     message_until(&mut client, &id, |message| message.read_time.is_some()).await;
