@@ -18,14 +18,6 @@ const BATCH: usize = 32;
 /// How long to wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
-/// When more is due.
-enum Due {
-    /// Perhaps now.
-    Perhaps,
-    /// Not before this time, if nothing is added; never, if there is none.
-    At(Option<Timestamp>),
-}
-
 impl Messaging {
     /// Hands over what is due of a number, until the gateway drains.
     pub(super) async fn dispatch(self, name: NumberName) {
@@ -33,10 +25,8 @@ impl Messaging {
         let work = async {
             let bell = self.wakers.number(&name);
             while let Some(number) = self.keys.get(&name).cloned() {
-                match self.lease_and_start(&number).await {
-                    // More may be due than was leased.
-                    Ok(Due::Perhaps) => {}
-                    Ok(Due::At(next)) => tokio::select! {
+                match self.work_off(&number).await {
+                    Ok(next) => tokio::select! {
                         () = bell.notified() => {}
                         () = self.until(next) => {}
                     },
@@ -50,8 +40,24 @@ impl Messaging {
         draining.run_until_cancelled(work).await;
     }
 
-    /// Leases what there is leave for and starts its attempts.
-    async fn lease_and_start(&self, number: &Number) -> Result<Due, StoreError> {
+    /// Leases and starts as long as something is due, and tells when there will be more.
+    async fn work_off(&self, number: &Number) -> Result<Option<Timestamp>, StoreError> {
+        // A look before leave is taken: leave for nothing would cost a direct send its turn.
+        let mut next = self.store.lease(self.terms(number, 0)).await?.next;
+        while next.is_some_and(|next| next <= self.sources.now()) {
+            next = self.lease_and_start(number).await?;
+        }
+        Ok(next)
+    }
+
+    fn terms(&self, number: &Number, limit: usize) -> Terms {
+        let at = self.sources.now();
+        let until = after(at, self.options.queue.lease);
+        Terms { number: number.name.clone(), at, until, replay: self.replay_window(), limit }
+    }
+
+    /// Leases what there is leave for and starts its attempts; tells when the next one is due.
+    async fn lease_and_start(&self, number: &Number) -> Result<Option<Timestamp>, StoreError> {
         let (leave, place) = self.leave_and_place(number).await?;
         let (mut leaves, mut places) = (vec![leave], vec![place]);
         while leaves.len() < BATCH {
@@ -60,20 +66,12 @@ impl Messaging {
             places.push(place);
             leaves.push(leave);
         }
-        let at = self.sources.now();
-        let terms = Terms {
-            number: number.name.clone(),
-            at,
-            until: after(at, self.options.queue.lease),
-            replay: self.replay_window(),
-            limit: leaves.len(),
-        };
+        let terms = self.terms(number, leaves.len());
         // Not to be left half-way: what is leased has to be attempted, or it would wait for its lease to end.
         let messaging = self.clone();
         let number = number.clone();
         let started = self.tasks.spawn(async move {
             let leases = messaging.store.lease(terms).await?;
-            let due = if leases.leased.is_empty() { Due::At(leases.next) } else { Due::Perhaps };
             for ((leased, leave), place) in leases.leased.into_iter().zip(leaves).zip(places) {
                 // A lease that ended without an answer has changed that.
                 messaging.wakers.expires(leased.expires);
@@ -83,7 +81,7 @@ impl Messaging {
                     drop::<OwnedSemaphorePermit>(place);
                 });
             }
-            Ok(due)
+            Ok(leases.next)
         });
         started.await.unwrap_or(Err(StoreError::Unknown))
     }
