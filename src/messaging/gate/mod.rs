@@ -174,6 +174,7 @@ impl Gate {
             SendOutcome::Accepted(_) => {
                 self.host.succeed();
                 lane.hold.succeed();
+                lane.pace.went_well();
             }
             SendOutcome::Refused(refusal) => {
                 self.host.succeed();

@@ -1,7 +1,8 @@
 //! How fast a number sends: a token bucket, a smallest gap, and less than either after the upstream asked for less.
 //!
-//! Each leave is a place in time, given out in order. After a 429 the rate is halved, then grows back evenly. A call that
-//! began before the rate was cut says nothing about the new one.
+//! Each leave is a place in time, given out in order. After a 429 the rate is lowered by a part of itself, then grows back
+//! evenly; a call that began before says nothing about the new rate. A second 429 in a row pauses the number for as long as
+//! Pilot Status asks: one among answers that went well may have been about its own message.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -13,7 +14,11 @@ use tokio::time::Instant;
 use crate::keys::Pacing;
 
 /// How long it takes to get from a cut rate back to the full one.
-const RECOVERY: Duration = Duration::from_secs(60);
+const RECOVERY: Duration = Duration::from_secs(15);
+
+/// What is left of a rate that is cut, and of the full rate after any number of cuts.
+const CUT: f64 = 0.7;
+const LEAST: f64 = 0.1;
 
 /// A rate that was just cut is tried for this long before it is cut again.
 const TRIAL: Duration = Duration::from_secs(1);
@@ -37,6 +42,8 @@ struct State {
     cut: Option<Cut>,
     /// Leaves given in the second that began at the instant, and in the one before it.
     count: (Instant, u32, u32),
+    /// 429s since the last call that was accepted.
+    refused: u32,
     /// How often the pace was lowered. Leaves from before the last time are void.
     lowered: u64,
 }
@@ -66,6 +73,7 @@ impl Pace {
             paused_until: None,
             cut: None,
             count: (now, 0, 0),
+            refused: 0,
             lowered: 0,
         };
         Self { pacing, state: Mutex::new(state) }
@@ -121,11 +129,17 @@ impl Pace {
         }
     }
 
+    /// The upstream accepted a call.
+    pub(super) fn went_well(&self) {
+        self.lock().refused = 0;
+    }
+
     /// The upstream refused a call that began at `began` as one too many, and may have said for how long.
     pub(super) fn slow_down(&self, began: Instant, wait: Option<Duration>) {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(wait) = wait {
+        state.refused += 1;
+        if let Some(wait) = wait.filter(|_| state.refused > 1) {
             let until = now + wait;
             if state.paused_until.is_none_or(|known| known < until) {
                 state.paused_until = Some(until);
@@ -139,7 +153,8 @@ impl Pace {
         // A cut during a cut is no reason to come back to less than before the first one.
         let before = state.cut.map_or(present, |cut| cut.to);
         let full = self.pacing.per_second.unwrap_or(before).max(present);
-        state.cut = Some(Cut { at: now, from: (present / 2.0).max(SLOWEST), to: full });
+        let from = (present * CUT).max(full * LEAST).max(SLOWEST);
+        state.cut = Some(Cut { at: now, from, to: full });
         state.lower(now);
     }
 
@@ -211,6 +226,13 @@ mod tests {
         (0..count).map(|_| (pace.reserve(LONG, || 0.0).unwrap().at - now).as_millis()).collect()
     }
 
+    /// The rate at which places are given now, in tenths of sends a second.
+    fn tenths(pace: &Pace) -> u128 {
+        let times = next(pace, 2);
+        let interval = times[1] - times[0];
+        (10_000 + interval / 2) / interval
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_burst_and_then_evenly() {
         let pace = pace(Some(10.0), 3);
@@ -253,7 +275,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_429_halves_the_rate_once_and_it_grows_back() {
+    async fn a_429_lowers_the_rate_once_and_it_grows_back() {
         let pace = pace(Some(10.0), 1);
         next(&pace, 5);
         let began = Instant::now();
@@ -261,12 +283,11 @@ mod tests {
         for _ in 0..20 {
             pace.slow_down(began, None);
         }
-        let intervals = |times: Vec<u128>| times[1] - times[0];
-        assert_eq!(intervals(next(&pace, 2)), 200, "5 a second");
-        advance(Duration::from_secs(30)).await;
-        assert_eq!(intervals(next(&pace, 2)), 133, "7.5 a second");
-        advance(Duration::from_secs(31)).await;
-        assert_eq!(intervals(next(&pace, 2)), 100, "10 a second");
+        assert_eq!(tenths(&pace), 70, "7 a second");
+        advance(RECOVERY / 2).await;
+        assert_eq!(tenths(&pace), 85, "8.5 a second");
+        advance(RECOVERY).await;
+        assert_eq!(tenths(&pace), 100, "10 a second");
     }
 
     #[tokio::test(start_paused = true)]
@@ -274,7 +295,9 @@ mod tests {
         let pace = pace(Some(10.0), 1);
         let ahead: Vec<Turn> = (0..50).map(|_| pace.reserve(LONG, || 0.0).unwrap()).collect();
         assert!(ahead.iter().all(|turn| pace.counts(*turn)));
-        pace.slow_down(Instant::now() + Duration::from_millis(1), Some(Duration::from_secs(60)));
+        for _ in 0..2 {
+            pace.slow_down(Instant::now() + Duration::from_millis(1), Some(Duration::from_secs(60)));
+        }
         assert!(!ahead.iter().any(|turn| pace.counts(*turn)));
         // Handed back they free nothing, and whoever asks again comes after the pause, one by one.
         ahead.into_iter().for_each(|turn| pace.give_back(turn));
@@ -286,8 +309,13 @@ mod tests {
         let pace = pace(None, 1);
         assert_eq!(next(&pace, 40), vec![0; 40]);
         pace.slow_down(Instant::now(), Some(Duration::from_secs(3)));
-        assert_eq!(next(&pace, 2), [3000, 3050], "half of 40 a second, once the wait is over");
-        advance(Duration::from_secs(61)).await;
+        assert_eq!(next(&pace, 2), [0, 35], "28 of 40 a second; one 429 may have been about its own message");
+        pace.went_well();
+        pace.slow_down(Instant::now(), Some(Duration::from_secs(3)));
+        assert!(next(&pace, 1)[0] < 200, "not two in a row");
+        pace.slow_down(Instant::now(), Some(Duration::from_secs(3)));
+        assert_eq!(next(&pace, 1), [3000]);
+        advance(RECOVERY).await;
         assert_eq!(next(&pace, 3), [0, 0, 0]);
     }
 
@@ -295,13 +323,16 @@ mod tests {
     async fn further_429s_do_not_lower_what_is_grown_back_to() {
         let pace = pace(None, 1);
         next(&pace, 40);
-        for _ in 0..3 {
+        for _ in 0..50 {
             pace.slow_down(Instant::now(), None);
             advance(TRIAL).await;
-            pace.slow_down(Instant::now() - TRIAL / 2, None);
         }
-        advance(RECOVERY / 2 - TRIAL).await;
-        let rate = 1000 / (next(&pace, 2)[1]);
-        assert!((20..=24).contains(&rate), "half-way from about 5 a second to 40, {rate}");
+        assert!(
+            (40..=100).contains(&tenths(&pace)),
+            "not much more than a tenth of 40 a second, and no less: {}",
+            tenths(&pace)
+        );
+        advance(RECOVERY - TRIAL * 2).await;
+        assert!(tenths(&pace) > 350, "nearly 40 a second: {}", tenths(&pace));
     }
 }
