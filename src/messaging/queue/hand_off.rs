@@ -24,7 +24,7 @@ impl Messaging {
         let id = leased.lease.id;
         // Another attempt whose lease has ended under it, or a doubt that is being settled by hand.
         let Entry::Mine(_guard) = self.running.enter(id) else {
-            return self.end(&leased, self.again(&leased, leased.message.status, None, 0)).await;
+            return self.end(&leased, self.again(&leased, leased.message.status, self.brief(), 0)).await;
         };
         match leased.message.status {
             Status::InDoubt if !self.is_replayable(leased.since) => {
@@ -61,16 +61,17 @@ impl Messaging {
             SendOutcome::Accepted(receipt) => LeaseEnd { settlement: self.accepted(receipt), next: Next::Gone },
             SendOutcome::Unknown(doubt) => {
                 tracing::warn!(message_id = %leased.lease.id, detail = doubt.detail, "a queued message is in doubt");
-                self.again(leased, Status::InDoubt, doubt.retry_after, 1)
+                self.again(leased, Status::InDoubt, self.growing(leased, doubt.retry_after), 1)
             }
-            SendOutcome::NotSent { .. } => self.again(leased, message.status, None, 1),
+            SendOutcome::NotSent { .. } => self.again(leased, message.status, self.brief(), 1),
             SendOutcome::Refused(refusal) => match refusal.class {
-                RefusalClass::KeyRefused | RefusalClass::Blocked | RefusalClass::RateLimited => {
-                    self.again(leased, message.status, refusal.retry_after, 1)
+                RefusalClass::KeyRefused | RefusalClass::Blocked => self.again(leased, message.status, self.brief(), 1),
+                RefusalClass::RateLimited => {
+                    self.again(leased, message.status, self.growing(leased, refusal.retry_after), 1)
                 }
                 _ if in_doubt => {
                     tracing::warn!(message_id = %leased.lease.id, %refusal, "a repeated call was refused");
-                    self.again(leased, Status::InDoubt, refusal.retry_after, 1)
+                    self.again(leased, Status::InDoubt, self.growing(leased, refusal.retry_after), 1)
                 }
                 RefusalClass::Invalid
                 | RefusalClass::Payment
@@ -89,8 +90,7 @@ impl Messaging {
     }
 
     /// Another attempt follows, after so many calls made by this one.
-    fn again(&self, leased: &Leased, status: Status, asked: Option<Duration>, calls: u32) -> LeaseEnd {
-        let wait = self.options.queue.backoff.wait(leased.message.attempts + 1, asked, self.sources.chance());
+    fn again(&self, leased: &Leased, status: Status, wait: Duration, calls: u32) -> LeaseEnd {
         let in_doubt = status == Status::InDoubt;
         LeaseEnd {
             settlement: self.settlement(Observed::Reached(status), Origin::Gateway, Claim::Kept, calls),
@@ -101,6 +101,17 @@ impl Messaging {
                 arrived: in_doubt,
             },
         }
+    }
+
+    /// The wait for what lies with the message itself: longer with every attempt.
+    fn growing(&self, leased: &Leased, asked: Option<Duration>) -> Duration {
+        self.options.queue.backoff.wait(leased.message.attempts + 1, asked, self.sources.chance())
+    }
+
+    /// The wait for what lies with the host or the number: when these are asked again is for the gate to say, and once they
+    /// are well nothing should wait for longer.
+    fn brief(&self) -> Duration {
+        self.options.queue.backoff.wait(1, None, self.sources.chance())
     }
 
     /// No further attempt follows. What was never tried has failed; anything else stays as it is known.
