@@ -3,11 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use pilotgate::{
-    domain::message::Message,
+    domain::{message::Message, status::Status},
     store::{self, Accepted, OpenError, Options},
 };
 
-use crate::fixtures::{draft, id, ids, log, send};
+use crate::fixtures::{draft, id, ids, lease, log, of, queued, reached, send, settled, short};
 
 #[tokio::test]
 async fn is_made_for_its_owner_alone() {
@@ -68,4 +68,32 @@ fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+#[tokio::test]
+async fn of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
+    let place = tempfile::tempdir().unwrap();
+    let message = Message::accepted(draft(1).origins);
+    {
+        let older = rusqlite::Connection::open(place.path().join("pilotgate.db")).unwrap();
+        older.execute_batch(include_str!("../../src/store/sqlite/0001_messages_and_log.sql")).unwrap();
+        older.execute_batch("PRAGMA application_id = 0x50474154; PRAGMA user_version = 1").unwrap();
+        older.execute("INSERT INTO log VALUES (1, ?1, ?2, 0)", ([7_u8; 8], [8_u8; 32])).unwrap();
+        older
+            .execute(
+                "INSERT INTO messages (message_id, caller, number, fingerprint, pending, record)
+                 VALUES (?1, 'orders', 'main', ?2, 1, ?3)",
+                (id(1).as_bytes(), [1_u8; 32], serde_json::to_string(&message).unwrap()),
+            )
+            .unwrap();
+    }
+    let store = store::open(Options::at(place.path())).await.unwrap();
+    assert_eq!(store.pending(10).await, Ok(vec![message]));
+    assert_eq!((store.epoch().0, store.cursor_key()), (u64::from_be_bytes([7; 8]), [8; 32]));
+    // What came with the newer version works on what was there before, too.
+    let sent = store.settle(id(1), settled(of(ids("u1", "-", "-"), reached(Status::Queued, 1)))).await.unwrap();
+    assert_eq!(sent.status, Status::Queued);
+    store.accept(queued(2, "+5511999990001", 500)).await.unwrap();
+    assert_eq!(short(&lease(&*store, 1, 10, 10).await), [(id(2), 1)]);
+    store.close().await;
 }
