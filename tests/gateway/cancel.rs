@@ -130,6 +130,28 @@ async fn more_than_a_hundred_go_in_several_calls() {
 }
 
 #[tokio::test]
+async fn very_many_are_told_without_their_messages_and_asked_for_once() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        ids.push(schedule(&mut client, 3600).await);
+    }
+    let unknown = "01a20d74-aa8c-787a-af7a-27f11ca6bd20".to_owned();
+    let asked: Vec<_> = std::iter::repeat_n(&ids, 50).flatten().cloned().chain([unknown.clone()]).collect();
+    let mut results = cancel(&mut client, &asked).await;
+    assert_eq!(results.iter().map(|result| &result.message_id).collect::<Vec<_>>(), asked.iter().collect::<Vec<_>>());
+    assert!(results.iter().all(|result| result.message.is_none()));
+    let last = results.pop().unwrap();
+    assert_eq!((last.message_id.clone(), last.outcome()), (unknown, CancelOutcome::NotFound));
+    assert_eq!(outcomes(&results), [CancelOutcome::Canceled; 1500]);
+    let calls = world.double.requests().iter().filter(|seen| seen.path == "/v1/messages/cancel").count();
+    assert_eq!(calls, 1);
+    world.end(client, gateway).await;
+}
+
+#[tokio::test]
 async fn only_the_callers_own_messages_are_canceled() {
     let world = World::new().await;
     let gateway = world.gateway().await;

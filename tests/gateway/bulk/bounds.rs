@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use pilotgate::{
-    config::{self, Settings, settings::Span},
+    config::{
+        self, Settings,
+        settings::{PaceSettings, Span},
+    },
     proto::v1::{self, MessageStatus::Queued, messaging_service_client::MessagingServiceClient},
     sandbox::{Answered, Fault, FaultKind, On, Unanswered},
 };
 use tokio::sync::mpsc;
 use tonic::{Request, transport::Channel};
 
-use super::{accepted, all, item, next, phone};
-use crate::support::{READER, TOKEN, World, client, in_time, sends, sent_after, text, to_phone, until};
+use super::{Bulk, accepted, all, item, next, open, phone};
+use crate::support::{READER, TOKEN, World, client, in_time, queued, send, sends, sent_after, text, to_phone, until};
 
 async fn most_at_once(settings: Settings, world: &World, count: usize) -> usize {
     let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
@@ -132,4 +135,27 @@ async fn a_stream_that_is_wanted_no_more_takes_nothing_back() {
     let trails = crate::support::trails(&mut frames, 6).await;
     assert!(trails.len() == 3 && trails.values().all(|trail| *trail == [v1::MessageStatus::Pending, Queued]));
     world.end((frames, client), gateway).await;
+}
+
+#[tokio::test]
+async fn items_that_wait_take_no_place_from_single_sends() {
+    let world = World::new().await;
+    let mut settings = world.settings();
+    settings.messaging.max_in_progress = 2;
+    settings.numbers[0].pace = PaceSettings { per_second: Some(0.01), ..PaceSettings::default() };
+    let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
+    let mut client = client(&gateway).await;
+    send(&mut client, text(&phone(0), "takes the only turn for a while")).await;
+    let Bulk { items, results } = open(&mut client).await;
+    // Three want a turn that is far away, two of them with a place. What is queued needs no turn, and gets its place last.
+    for n in 1..=3 {
+        items.send(item(&format!("{n}"), text(&phone(n), "x"))).await.unwrap();
+    }
+    for n in 0..3 {
+        send(&mut client, queued(text(&phone(n), "alone"))).await;
+    }
+    drop((client, items, results));
+    gateway.shutdown().await;
+    assert_eq!(sends(&world).len(), 1);
+    world.double.shutdown().await;
 }

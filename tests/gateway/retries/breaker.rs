@@ -151,3 +151,20 @@ async fn a_blocked_number_goes_on_after_one_good_probe() {
     assert_eq!(sends(&world).len(), 4);
     world.end(client, gateway).await;
 }
+
+#[tokio::test]
+async fn what_goes_wrong_with_single_messages_stops_nobody() {
+    let world = World::new().await;
+    let mut settings = attempts(&world, 1);
+    settings.breaker.host_failures = 3;
+    let gateway = world.gateway_with(checked(settings)).await;
+    let mut client = client(&gateway).await;
+    // As for media that cannot be fetched.
+    add(&world, Some(5), http(500));
+    for n in 0..5 {
+        assert_eq!(error_of(client.send_message(under(&format!("r-{n}"), "x")).await).reason, "SEND_IN_DOUBT");
+    }
+    send(&mut client, text(READER, "x")).await;
+    assert_eq!(sends(&world).len(), 6);
+    world.end(client, gateway).await;
+}

@@ -119,3 +119,20 @@ async fn there_are_no_more_sends_in_progress_than_allowed() {
     assert_eq!((sends(&world).len(), log_length(&mut client).await), (2, 4));
     world.end(client, gateway).await;
 }
+
+#[tokio::test]
+async fn nobody_is_silenced_for_years_by_a_slip_in_a_hint() {
+    let world = World::new().await;
+    let gateway = world.gateway_with(checked(attempts(&world, 3))).await;
+    let mut client = client(&gateway).await;
+    for seconds in [86_400_000, u64::MAX] {
+        add(&world, Some(1), Fault { retry_after_seconds: Some(seconds), ..http(429) });
+        let told = error_of(client.send_message(text(STUCK, "x")).await);
+        assert_eq!(
+            (told.reason.as_str(), told.retry_after),
+            ("UPSTREAM_RATE_LIMITED", Some(Duration::from_secs(3600)))
+        );
+        send(&mut client, text(STUCK, "y")).await;
+    }
+    world.end(client, gateway).await;
+}
