@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use futures_util::{Stream, StreamExt, future, stream};
@@ -57,23 +57,14 @@ pub(super) fn results(
     let bulk = Arc::new(Bulk { api, principal, deadline, keys: Mutex::default() });
     let room = Arc::new(Semaphore::new(options.bytes as usize));
     // Why no further items are read, unless it is the caller's half-close.
-    let broken: Arc<Mutex<Option<Status>>> = Arc::default();
-    let note = |status: Status| {
-        let broken = Arc::clone(&broken);
-        move || *broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(status)
-    };
-    let (note_drain, broke) = (note(draining()), Arc::clone(&broken));
+    let broken: Arc<OnceLock<Status>> = Arc::default();
+    let (drained, broke) = (Arc::clone(&broken), Arc::clone(&broken));
     let ended = async move {
         ending.cancelled_owned().await;
-        note_drain();
+        drained.get_or_init(draining);
     };
     let readable = items
-        .scan((), move |(), item| {
-            let broke = &broke;
-            future::ready(
-                item.map_err(|status| *broke.lock().unwrap_or_else(PoisonError::into_inner) = Some(status)).ok(),
-            )
-        })
+        .scan((), move |(), item| future::ready(item.map_err(|status| drop(broke.set(status))).ok()))
         .take_until(ended)
         .then(move |item| {
             let (room, weight) = (Arc::clone(&room), weight(&item, options.bytes));
@@ -81,7 +72,7 @@ pub(super) fn results(
         });
     let answers =
         readable.map(move |(item, held)| Arc::clone(&bulk).answer(item, held)).buffer_unordered(options.items);
-    let last = stream::once(future::lazy(move |_| broken.lock().unwrap_or_else(PoisonError::into_inner).take()));
+    let last = stream::once(future::lazy(move |_| broken.get().cloned()));
     answers.map(Ok).chain(last.filter_map(|broken| future::ready(broken.map(Err))))
 }
 

@@ -1,11 +1,15 @@
-//! The dispatcher of one number: leave first, then leases, so that nothing is leased that cannot be attempted at once.
+//! The dispatcher of one number: a look, then leave, then leases, so that no leave is taken for nothing and nothing is leased
+//! that cannot be attempted at once.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{sync::OwnedSemaphorePermit, time::sleep};
 
-use super::super::{Messaging, after, gate::Leave};
+use super::{
+    super::{Messaging, after, gate::Leave},
+    STORE_PAUSE,
+};
 use crate::{
     domain::ids::NumberName,
     keys::Number,
@@ -14,9 +18,6 @@ use crate::{
 
 /// How many are leased at once.
 const BATCH: usize = 32;
-
-/// How long to wait after the store failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 impl Messaging {
     /// Hands over what is due of a number, until the gateway drains.

@@ -1,11 +1,11 @@
 //! Taking out what has waited too long.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use jiff::SignedDuration;
 use tokio::time::sleep;
 
-use super::super::Messaging;
+use super::{super::Messaging, STORE_PAUSE};
 use crate::{
     domain::{
         failure::{Failure, FailureCode},
@@ -17,10 +17,8 @@ use crate::{
 /// How many are taken out in one step.
 const BATCH: usize = 200;
 
-/// How long to wait after the store failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
-
 impl Messaging {
+    /// Takes out what has expired, whenever something does, until the gateway drains.
     pub(super) async fn expire_overdue(self) {
         let draining = self.draining.clone();
         let work = async {

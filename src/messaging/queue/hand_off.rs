@@ -14,12 +14,13 @@ use crate::{
         status::{Origin, Status},
     },
     keys::Number,
-    store::{Claim, LeaseEnd, Leased, Next, Settlement},
+    store::{Claim, LeaseEnd, Leased, Next},
     upstream::{RefusalClass, SendBody, SendOutcome},
     vault::Place,
 };
 
 impl Messaging {
+    /// Makes one attempt of a leased message, or finds that none is to be made, and ends its lease.
     pub(super) async fn hand_off(&self, leased: Leased, number: Number, leave: Leave) {
         let id = leased.lease.id;
         // Another attempt whose lease has ended under it, or a doubt that is being settled by hand.
@@ -128,7 +129,7 @@ impl Messaging {
 
     async fn end(&self, leased: &Leased, end: LeaseEnd) {
         let id = leased.lease.id;
-        let Settlement { fact, .. } = end.settlement.clone();
+        let fact = end.settlement.fact.clone();
         let again = match end.next {
             Next::Again { expires, .. } => Some(expires),
             Next::Gone => None,

@@ -13,6 +13,9 @@ use std::time::Duration;
 pub(super) use self::wakers::Wakers;
 use super::{Backoff, Messaging};
 
+/// How long to wait after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
 /// How queued messages are handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueOptions {

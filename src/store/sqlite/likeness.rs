@@ -8,7 +8,7 @@ use crate::{
     domain::{
         ids::{ExternalId, MessageId, UpstreamId},
         merge::Fact,
-        message::Message,
+        message::{Handoff, Message},
         secret::Likeness,
         status::Status,
     },
@@ -82,6 +82,11 @@ fn first_tried(db: &Connection, seq: i64, message: &Message) -> Result<Timestamp
     let sql = "SELECT first_attempt FROM outbox WHERE seq = ?1 AND first_attempt IS NOT NULL";
     let micros: Option<i64> = db.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()?;
     let tried = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    // Of a queued message whose row is gone only the doubt is known, which came later: rather too little than too much.
+    let tried = tried.or_else(|| match message.origins.handoff {
+        Handoff::Queued => message.times.get(Status::InDoubt),
+        Handoff::Direct => None,
+    });
     Ok(tried.unwrap_or(message.origins.create_time).saturating_sub(CLOCKS).unwrap_or(Timestamp::MIN))
 }
 

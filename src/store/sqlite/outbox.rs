@@ -70,6 +70,8 @@ pub(super) fn settle(
     if !writing.db.prepare_cached(held)?.exists((seq, lease.generation))? {
         return Ok(None);
     }
+    // Before the row goes: it tells when the first attempt began, which bounds what can be about the message.
+    let message = rows::settle_row(writing, seq, message, &end.settlement)?;
     let followed = match &end.next {
         Next::Gone => remove(writing.db, seq, &message.origins)?,
         Next::Again { due, expires, arrived } => {
@@ -84,7 +86,6 @@ pub(super) fn settle(
             false
         }
     };
-    let message = rows::settle_row(writing, seq, message, &end.settlement)?;
     Ok(Some(LeaseSettled { message, followed }))
 }
 
@@ -102,7 +103,6 @@ pub(super) fn expire(writing: &mut Writing<'_>, expiry: &Expiry) -> Result<Expir
     let mut messages = Vec::with_capacity(rows.len());
     for (seq, was_leased) in rows {
         let mut message = of_row(writing.db, seq)?;
-        remove(writing.db, seq, &message.origins)?;
         let surely_here = message.status == Status::Pending && !was_leased;
         let fact = if surely_here { Observed::Failed(expiry.failure.clone()) } else { IN_DOUBT };
         // An answer may have been recorded past the lease; then there is no question left.
@@ -114,6 +114,7 @@ pub(super) fn expire(writing: &mut Writing<'_>, expiry: &Expiry) -> Result<Expir
             rows::join_early(writing, &mut message)?;
             rows::save(writing.db, seq, &message)?;
         }
+        remove(writing.db, seq, &message.origins)?;
         messages.push(message);
     }
     // As many as were asked for, so that there may be more: not looked for, since they may be very many.

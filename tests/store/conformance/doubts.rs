@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use pilotgate::{
     domain::{
+        failure::{Failure, FailureCode},
         merge::Fact,
         message::Message,
         secret::Likeness,
         status::Status::{Delivered, InDoubt, Pending, Queued, Sent},
     },
-    store::{Draft, Recorded, Sighting, Store},
+    store::{Draft, Expiry, Recorded, Sighting, Store},
 };
 
-use crate::fixtures::{draft, id, ids, lease, main, of, queued, reached, settled};
+use crate::fixtures::{at, draft, id, ids, lease, main, of, queued, reached, settled};
 
 fn like(draft: Draft, byte: u8) -> Draft {
     Draft { likeness: Some(Likeness::from_bytes([byte; 16])), ..draft }
@@ -101,4 +102,15 @@ pub async fn what_was_before_the_message_is_not_about_it(store: Arc<dyn Store>) 
     let leased = &lease(store, 5_020, 5_030, 10).await.leased;
     let third = leased.iter().find(|leased| leased.lease.id == id(3)).unwrap();
     assert_eq!(third.message.status, InDoubt);
+    // Nor if nobody comes back for it, and not later either, when its row is gone.
+    store.accept(like(queued(4, "+5511999990004", 6_000), 10)).await.unwrap();
+    assert_eq!(see(store, 10, "u4", 600).await, Recorded::Early);
+    store.accept(like(queued(5, "+5511999990005", 6_000), 11)).await.unwrap();
+    lease(store, 5_040, 5_050, 10).await;
+    assert_eq!(see(store, 11, "u5", 5_045).await, Recorded::Early, "its answer may be on its way");
+    let failure = Failure::of_handoff(FailureCode::QueueExpired, "too late");
+    store.expire(Expiry { at: at(7_000), forsaken: at(6_900), failure, limit: 10 }).await.unwrap();
+    assert_eq!(see(store, 10, "u4", 650).await, Recorded::Known);
+    assert_eq!(status(store, 4).await, (InDoubt, None));
+    assert_eq!(status(store, 5).await, (Sent, Some("u5".to_owned())), "told after its first attempt");
 }
