@@ -264,6 +264,7 @@ fn accepted() -> Message {
         labels: Vec::new(),
         metadata: BTreeMap::new(),
         create_time: at(0),
+        deliver_at: None,
     })
 }
 

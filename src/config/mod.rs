@@ -167,6 +167,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             commit_batch: settings.store.commit_batch,
             readers: settings.store.readers,
             recent: settings.store.recent,
+            checks: store::FirstChecks::default(),
             outbox: store::OutboxBounds { messages: settings.queue.max_messages, bytes: settings.queue.max_bytes },
         },
         streams: fanout::Options {

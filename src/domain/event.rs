@@ -1,9 +1,10 @@
-//! Entries of the log: one observed status of one message, complete in itself.
+//! Entries of the log: one observed status of one message, or one inbound event, complete in itself.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    inbound::Inbound,
     merge::{Fact, Observed},
     message::{ForeignIds, Message, Micros, Origins},
     position::Position,
@@ -16,7 +17,34 @@ pub struct Event {
     /// Its place.
     pub position: Position,
     /// What it tells.
-    pub update: Update,
+    pub payload: Payload,
+}
+
+/// What an entry tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload {
+    /// A status of a message.
+    Update(Update),
+    /// Something that came in.
+    Inbound(Inbound),
+}
+
+impl Event {
+    /// The status it tells, if it tells one.
+    pub const fn update(&self) -> Option<&Update> {
+        match &self.payload {
+            Payload::Update(update) => Some(update),
+            Payload::Inbound(_) => None,
+        }
+    }
+
+    /// When the gateway learned of it.
+    pub const fn observed_at(&self) -> Timestamp {
+        match &self.payload {
+            Payload::Update(update) => update.observed_at,
+            Payload::Inbound(inbound) => inbound.observed_at,
+        }
+    }
 }
 
 /// A status update, with all that a subscriber is told.

@@ -136,6 +136,12 @@ text_id!(
     name
 );
 
+text_id!(
+    /// The name of a caller's subscription.
+    SubscriptionName,
+    name
+);
+
 fn opaque(text: &str) -> Result<(), Invalid> {
     if (1..=512).contains(&text.len()) && !text.chars().any(char::is_control) {
         Ok(())

@@ -44,6 +44,13 @@ pub struct Origins {
     /// When it was accepted here.
     #[serde(with = "jiff::fmt::serde::timestamp::microsecond::required")]
     pub create_time: Timestamp,
+    /// When it shall leave, if not at once.
+    #[serde(
+        with = "jiff::fmt::serde::timestamp::microsecond::optional",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
+    pub deliver_at: Option<Timestamp>,
 }
 
 /// Ids given by others; filled in as they become known, then constant.

@@ -7,6 +7,7 @@ pub mod content;
 pub mod event;
 pub mod failure;
 pub mod ids;
+pub mod inbound;
 pub mod intent;
 pub mod merge;
 pub mod message;

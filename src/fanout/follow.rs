@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Frame {
     /// An entry that passes the filter.
-    Update(Arc<Event>),
+    Event(Arc<Event>),
     /// A sign of life.
     Heartbeat {
         /// Age of the oldest entry not looked at yet.
@@ -96,7 +96,7 @@ impl Follow {
     ) -> Self {
         let head = fanout.store.head();
         let open =
-            request.until_final.then(|| Open { messages: request.filter.messages().clone(), upto: Position::START });
+            request.until_final.then(|| Open { messages: request.filter.messages().collect(), upto: Position::START });
         Self {
             fanout,
             filter: request.filter,
@@ -126,9 +126,7 @@ impl Follow {
     pub(super) async fn look_for_final(&mut self) -> Result<(), FollowError> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let known = self.fanout.store.messages(open.messages.iter().copied().collect()).await?;
-        let sight = self.filter.sight();
-        let seen = known.iter().filter(|message| sight.sees(&message.origins.caller, &message.origins.number));
-        if seen.count() != open.messages.len() {
+        if known.iter().filter(|message| self.filter.sees(message)).count() != open.messages.len() {
             return Err(FollowError::UnknownMessage);
         }
         for message in known.iter().filter(|message| message.status.is_final()) {
@@ -180,8 +178,8 @@ impl Follow {
                 }
                 self.after = event.position;
                 self.strike_off(&event);
-                if self.filter.passes(&event.update) {
-                    return Ok(Some(Frame::Update(event)));
+                if self.filter.passes(&event) {
+                    return Ok(Some(Frame::Event(event)));
                 }
             }
             if self.open.as_ref().is_some_and(|open| open.messages.is_empty() && self.after >= open.upto) {
@@ -261,16 +259,17 @@ impl Follow {
 
     fn strike_off(&mut self, event: &Event) {
         if let Some(open) = &mut self.open
-            && event.update.current.is_final()
+            && let Some(update) = event.update()
+            && update.current.is_final()
         {
-            open.messages.remove(&event.update.origins.message_id);
+            open.messages.remove(&update.origins.message_id);
         }
     }
 
     fn sign_of_life(&self, idle: Idle) -> Frame {
         let head = *self.fanout.store.head().borrow();
         let now = self.fanout.sources.now();
-        let oldest = self.page.front().map(|event| event.update.observed_at);
+        let oldest = self.page.front().map(|event| event.observed_at());
         let head_lag = oldest.and_then(|at| Duration::try_from(now.duration_since(at)).ok()).unwrap_or_default();
         Frame::Heartbeat { head_lag, backlog: u64::try_from(head.0 - self.after.0).unwrap_or_default(), idle }
     }

@@ -95,3 +95,32 @@ impl Visibility {
         self.reads.iter().chain(&self.observes).any(|scope| scope.covers(number))
     }
 }
+
+/// The numbers whose inbound events a caller sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxSight {
+    caller: CallerName,
+    scopes: Vec<NumberScope>,
+}
+
+impl InboxSight {
+    pub(super) fn of(caller: CallerName, grants: &[Grant]) -> Self {
+        let granted = grants.iter().filter(|grant| grant.permissions.contains(&Permission::Inbox));
+        Self { caller, scopes: granted.map(|grant| grant.numbers.clone()).collect() }
+    }
+
+    /// Whose view this is.
+    pub const fn caller(&self) -> &CallerName {
+        &self.caller
+    }
+
+    /// Whether nothing can be seen at all.
+    pub const fn is_blind(&self) -> bool {
+        self.scopes.is_empty()
+    }
+
+    /// Whether what comes in at the number is seen.
+    pub fn reaches(&self, number: &NumberName) -> bool {
+        self.scopes.iter().any(|scope| scope.covers(number))
+    }
+}

@@ -8,7 +8,7 @@ mod authorized;
 
 use std::collections::HashMap;
 
-pub use self::authorized::{Authorized, Cancel, Read, Send, Visibility};
+pub use self::authorized::{Authorized, Cancel, InboxSight, Read, Send, Visibility};
 use crate::domain::{
     ids::{CallerName, NumberName},
     principal::{Grant, Permission, Principal},
@@ -93,6 +93,12 @@ impl Identity {
     pub fn visibility(&self, principal: &Principal) -> Visibility {
         let grants = self.grants.get(&principal.caller).map_or(&[][..], Vec::as_slice);
         Visibility::of(principal.caller.clone(), grants)
+    }
+
+    /// What the principal sees of inbound events.
+    pub fn inbox_sight(&self, principal: &Principal) -> InboxSight {
+        let grants = self.grants.get(&principal.caller).map_or(&[][..], Vec::as_slice);
+        InboxSight::of(principal.caller.clone(), grants)
     }
 
     fn allows(&self, principal: &Principal, number: &NumberName, permission: Permission) -> bool {

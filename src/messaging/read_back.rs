@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::{Messaging, look::LookError};
 use crate::{
-    domain::message::Message,
+    domain::{inbound::Trust, message::Message},
     keys::Number,
     store::{Key, Sighting},
     upstream::ReadError,
@@ -48,8 +48,8 @@ impl Messaging {
         }
         if unknown.len() == 1 {
             let facts = unknown.into_iter().flat_map(|reading| self.facts(reading));
-            let sightings = facts.map(|fact| Sighting { fact, likeness: Some(likeness) }).collect();
-            self.store.record(&number.name, sightings).await?;
+            let sighting = |fact| Sighting { fact, likeness: Some(likeness), trust: Trust::Proven }.into();
+            self.store.record(&number.name, facts.map(sighting).collect()).await?;
         }
         Ok(self.store.message(id).await?.unwrap_or(message))
     }

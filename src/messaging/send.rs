@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
@@ -266,6 +267,8 @@ impl Messaging {
                 labels: intent.labels.clone(),
                 metadata: asked.request.metadata.clone(),
                 create_time: now,
+                // Cut to what is stored.
+                deliver_at: intent.deliver_at.and_then(|at| Timestamp::from_microsecond(at.as_microsecond()).ok()),
             },
             fingerprint: asked.fingerprint,
             likeness: match &intent.content {

@@ -24,6 +24,11 @@
 //! its `request_id` is free: a repeated call is recognised for as long as the message is kept. A fact that comes after its
 //! message has gone is early like any other.
 //!
+//! **Reading back.** A message that is open becomes due to be read back a while after its last news ([`FirstChecks`]), and at
+//! once when a claim about it comes in. A message that has ended is not due, unless its end may be contradicted.
+//!
+//! **Inbound events** stand in the same log as updates.
+//!
 //! **Doubts.** A fact whose ids nobody knows belongs to the message in doubt with the same likeness, if there is exactly
 //! one that is not settled and the fact is not from before it. It does not matter which of the two, doubt or fact, is
 //! first. What is ambiguous stays in doubt.
@@ -33,9 +38,12 @@
 //!
 //! Adapters stay private; every adapter passes the suite in `tests/store/conformance/`.
 
+mod checks;
 mod outbox;
+mod record;
 pub mod retention;
 mod sqlite;
+mod subscriptions;
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
@@ -43,10 +51,15 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-pub use self::outbox::{
-    Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, Terms, Withdrawn,
-};
 use self::retention::{Trim, Trimmed};
+pub use self::{
+    checks::{Checked, DueCheck, DueChecks, FirstChecks},
+    outbox::{
+        Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, Terms, Withdrawn,
+    },
+    record::{Entry, Recorded, Sighting},
+    subscriptions::{Begin, Commit, Committed, Subscribe, Subscribed, SubscriptionKey},
+};
 use crate::domain::{
     event::Event,
     ids::{CallerName, CorrelationId, ExternalId, MessageId, NumberName, RequestId, UpstreamId},
@@ -72,6 +85,8 @@ pub struct Options {
     pub recent: usize,
     /// How much the outbox may hold.
     pub outbox: OutboxBounds,
+    /// When messages become due to be read back.
+    pub checks: FirstChecks,
 }
 
 impl Options {
@@ -84,6 +99,7 @@ impl Options {
             readers: 4,
             recent: 4096,
             outbox: OutboxBounds { messages: 1_000_000, bytes: 4 << 30 },
+            checks: FirstChecks::default(),
         }
     }
 }
@@ -200,26 +216,6 @@ pub enum Claim {
     Released,
 }
 
-/// A fact whose message is named by ids of others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
-    /// What was seen; its `ids` name the message.
-    pub fact: Fact,
-    /// What the message looks like, if that was seen as well.
-    pub likeness: Option<Likeness>,
-}
-
-/// What became of a sighting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recorded {
-    /// Appended to the log of its message.
-    Appended,
-    /// Known before.
-    Known,
-    /// No message with these ids is known yet. The fact is kept and joins its message when the ids become known.
-    Early,
-}
-
 /// An id under which Pilot Status knows a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -272,8 +268,24 @@ pub trait Store: Send + Sync + 'static {
     /// Records how an attempt ended, counts it, and joins the early facts of ids that became known by it.
     async fn settle(&self, id: MessageId, settlement: Settlement) -> Result<Message, StoreError>;
 
-    /// Records what was seen of messages of one number. All or nothing.
-    async fn record(&self, number: &NumberName, sightings: Vec<Sighting>) -> Result<Vec<Recorded>, StoreError>;
+    /// Records what came in at one number. All or nothing.
+    async fn record(&self, number: &NumberName, entries: Vec<Entry>) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Tells facts as unattributed that have waited for their message since before this time, at most `limit`, and returns
+    /// how many. They go on waiting: a message that becomes known still gets them.
+    async fn tell_unattributed(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// At most `limit` messages of the number that are due to be read back at `at`.
+    async fn checks(&self, number: &NumberName, at: Timestamp, limit: usize) -> Result<DueChecks, StoreError>;
+
+    /// Records what reading back brought. Tells for each one how many updates that appended.
+    async fn checked(&self, checked: Vec<Checked>) -> Result<Vec<usize>, StoreError>;
+
+    /// Opens a subscription, making it if it is new.
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StoreError>;
+
+    /// Acknowledges a subscription.
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
 
     /// Folds facts into a message that is known by our id.
     async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError>;

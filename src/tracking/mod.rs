@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::sources::Sources,
+    domain::{inbound::Trust, sources::Sources},
     keys::KeyRing,
     store::{Recorded, Sighting, Store, StoreError},
     upstream::{
@@ -81,9 +81,10 @@ impl Tracking {
             Delivery::Facts(facts) => {
                 let likeness =
                     |(recipient, text): (String, String)| self.vault.likeness(&number.name, &recipient, &text);
-                let sighting = |told: Told| Sighting { fact: told.fact, likeness: told.said.map(likeness) };
-                let sightings = facts.into_iter().map(sighting).collect();
-                Ok(Intake::Recorded(self.store.record(&number.name, sightings).await?))
+                let sighting =
+                    |told: Told| Sighting { fact: told.fact, likeness: told.said.map(likeness), trust: Trust::Proven };
+                let entries = facts.into_iter().map(|told| sighting(told).into()).collect();
+                Ok(Intake::Recorded(self.store.record(&number.name, entries).await?))
             }
         }
     }

@@ -28,8 +28,9 @@ use pilotgate::{
     },
     server,
     store::{
-        self, Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, Page,
-        Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn, Written,
+        self, Accepted, Checked, Claimed, Commit, Committed, Draft, DueChecks, Entry, Expired, Expiry, Key, Lease,
+        LeaseEnd, LeaseSettled, Leases, Listing, Page, Recorded, Settlement, Store, StoreError, Subscribe, Subscribed,
+        Terms, Withdrawn, Written,
         retention::{Trim, Trimmed},
     },
 };
@@ -147,8 +148,28 @@ impl Store for Doomed {
         self.store.claimed(caller, request_id).await
     }
 
-    async fn record(&self, number: &NumberName, sightings: Vec<Sighting>) -> Result<Vec<Recorded>, StoreError> {
-        self.store.record(number, sightings).await
+    async fn record(&self, number: &NumberName, entries: Vec<Entry>) -> Result<Vec<Recorded>, StoreError> {
+        self.store.record(number, entries).await
+    }
+
+    async fn tell_unattributed(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.store.tell_unattributed(before, limit).await
+    }
+
+    async fn checks(&self, number: &NumberName, at: Timestamp, limit: usize) -> Result<DueChecks, StoreError> {
+        self.store.checks(number, at, limit).await
+    }
+
+    async fn checked(&self, checked: Vec<Checked>) -> Result<Vec<usize>, StoreError> {
+        self.store.checked(checked).await
+    }
+
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StoreError> {
+        self.store.subscribe(subscribe).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.store.commit(commit).await
     }
 
     async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError> {

@@ -43,6 +43,7 @@ async fn fill(settings: &Settings, messages: i64, youngest: i64) -> Vec<String> 
                 labels: Vec::new(),
                 metadata: [("filling".to_owned(), "x".repeat(500))].into(),
                 create_time,
+                deliver_at: None,
             };
             Draft { origins, fingerprint: [0; 32], likeness: None, queued: None }
         })

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use pilotgate::{
     domain::{
-        event::{Event, Update},
+        event::{Event, Payload, Update},
         failure::Failure,
         ids::{MessageId, NumberName},
+        inbound::Trust,
         merge::{Fact, Observed},
         message::{ForeignIds, Handoff, Message, Origins, StatusTimes},
         position::Position,
@@ -15,7 +16,7 @@ use pilotgate::{
         secret::Sealed,
         status::{Origin, Status},
     },
-    store::{Claim, Draft, LeaseEnd, Leases, Next, Queued, Settlement, Sighting, Store, Terms},
+    store::{Claim, Draft, Entry, LeaseEnd, Leases, Next, Queued, Settlement, Sighting, Store, Terms},
 };
 use uuid::Uuid;
 
@@ -31,6 +32,7 @@ pub fn draft(n: u128) -> Draft {
         labels: vec!["vip".to_owned()],
         metadata: BTreeMap::from([("order".to_owned(), n.to_string())]),
         create_time: at(0),
+        deliver_at: None,
     };
     Draft { origins, fingerprint: [1; 32], likeness: None, queued: None }
 }
@@ -133,8 +135,9 @@ pub fn settled(fact: Fact) -> Settlement {
     Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept }
 }
 
-pub fn sightings(facts: impl IntoIterator<Item = Fact>) -> Vec<Sighting> {
-    facts.into_iter().map(|fact| Sighting { fact, likeness: None }).collect()
+pub fn sightings(facts: impl IntoIterator<Item = Fact>) -> Vec<Entry> {
+    let proven = |fact| Sighting { fact, likeness: None, trust: Trust::Proven };
+    facts.into_iter().map(|fact| proven(fact).into()).collect()
 }
 
 /// Accepts the message and settles it as queued at second 1 under these ids.
@@ -170,7 +173,14 @@ pub fn told_at(position: i64, draft: &Draft, ids: &ForeignIds, fact: &Fact, curr
         observed_at: fact.observed_at,
         origin: fact.origin,
     };
-    Event { position: Position(position), update }
+    Event { position: Position(position), payload: Payload::Update(update) }
+}
+
+/// The same entry with another update.
+pub fn altered(event: Event, alter: impl FnOnce(&mut Update)) -> Event {
+    let Payload::Update(mut update) = event.payload else { panic!("an inbound event") };
+    alter(&mut update);
+    Event { payload: Payload::Update(update), ..event }
 }
 
 /// Every entry kept. Nowhere behind what was trimmed may a position be left out or come twice.
@@ -184,6 +194,8 @@ pub async fn log(store: &dyn Store) -> Vec<Event> {
 
 /// What the log tells of each message in short: which, what was observed, and where it stood then.
 pub async fn trail(store: &dyn Store) -> Vec<(MessageId, Option<Status>, Status)> {
-    let short = |event: Event| (event.update.origins.message_id, event.update.observed.status(), event.update.current);
-    log(store).await.into_iter().map(short).collect()
+    let short = |event: &Event| {
+        event.update().map(|update| (update.origins.message_id, update.observed.status(), update.current))
+    };
+    log(store).await.iter().filter_map(short).collect()
 }

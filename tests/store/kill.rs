@@ -136,8 +136,10 @@ impl Sqlite {
     async fn assert_holds(&self, acknowledged: &BTreeSet<u64>) {
         let store = self.open().await;
         let events = log(&*store).await;
-        let told: BTreeSet<_> =
-            events.iter().map(|event| (event.update.origins.message_id, event.update.current)).collect();
+        let told: BTreeSet<_> = events
+            .iter()
+            .map(|event| (event.update().unwrap().origins.message_id, event.update().unwrap().current))
+            .collect();
         assert_eq!(told.len(), events.len(), "an entry appears twice");
         for n in acknowledged {
             let id = id((*n).into());

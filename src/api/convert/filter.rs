@@ -47,7 +47,7 @@ pub(in crate::api) fn follow_request(
     }
     let start = start(&mut wrong, request.start);
     let filter =
-        Filter::of(sight, numbers, messages.into_iter().collect(), statuses, filter.labels.into_iter().collect());
+        Filter::updates(sight, numbers, messages.into_iter().collect(), statuses, filter.labels.into_iter().collect());
     let until_final = request.until_final;
     let request = start.map(|start| FollowRequest { filter, start, on_expired, heartbeat, until_final });
     wrong.finish(request)

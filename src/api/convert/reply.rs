@@ -90,7 +90,10 @@ pub(in crate::api) fn frame(
     use v1::stream_status_updates_response::Frame as Wire;
     let cursor = cursors.encode(after, filter);
     let frame = match frame {
-        Frame::Update(event) => Wire::Update(update(&event.update)),
+        Frame::Event(event) => {
+            let told = event.update().map(update);
+            return v1::StreamStatusUpdatesResponse { cursor, frame: told.map(Wire::Update) };
+        }
         Frame::Heartbeat { head_lag, backlog, idle } => Wire::Heartbeat(v1::Heartbeat {
             head_lag: Some(proto_span(head_lag)),
             backlog: i64::try_from(backlog).unwrap_or(i64::MAX),

@@ -152,7 +152,7 @@ impl DataDirectory {
 /// Keeps prepared statements. Without the planner's stability guarantee, SQLite plans a statement that could use a partial
 /// index anew for each set of values.
 fn prepare_once(db: &Connection) -> rusqlite::Result<()> {
-    db.set_prepared_statement_cache_capacity(64);
+    db.set_prepared_statement_cache_capacity(128);
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(|_| ())
 }
 

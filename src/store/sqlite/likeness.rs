@@ -3,10 +3,16 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{super::StoreError, rows, writer::Writing};
+use super::{
+    super::StoreError,
+    orphans::{self, Orphan},
+    rows,
+    writer::Writing,
+};
 use crate::{
     domain::{
         ids::{ExternalId, MessageId, UpstreamId},
+        inbound::Trust,
         merge::Fact,
         message::{Handoff, Message},
         secret::Likeness,
@@ -34,7 +40,7 @@ pub(super) fn doubtful(db: &Connection, sighting: &Sighting) -> Result<Option<(i
     let Some((seq, message)) = found.filter(|(_, message)| message.ids.upstream.is_none()) else { return Ok(None) };
     let tried = first_tried(db, seq, &message)?;
     let early = early(db, likeness, tried)?;
-    let alone = early.iter().all(|(_, fact)| subject(fact) == subject(&sighting.fact));
+    let alone = early.iter().all(|orphan| subject(&orphan.fact) == subject(&sighting.fact));
     Ok((alone && sighting.fact.at >= tried).then_some((seq, message)))
 }
 
@@ -50,24 +56,26 @@ pub(super) fn recognise_early(writing: &mut Writing<'_>, seq: i64, message: &mut
     }
     let early = early(writing.db, &likeness, first_tried(writing.db, seq, message)?)?;
     // Facts of two messages of the past: which of them is this one is not told.
-    let one = early.first().is_some_and(|(_, first)| early.iter().all(|(_, fact)| subject(fact) == subject(first)));
-    for (orphan, fact) in early.into_iter().filter(|_| one) {
-        rows::fold(writing, message, &fact)?;
-        writing.db.prepare_cached("DELETE FROM orphans WHERE seq = ?1")?.execute([orphan])?;
+    let about = |orphan: &Orphan, first: &Orphan| subject(&orphan.fact) == subject(&first.fact);
+    let one = early.first().is_some_and(|first| early.iter().all(|orphan| about(orphan, first)));
+    for orphan in early.into_iter().filter(|_| one) {
+        if orphan.trust == Trust::Claimed {
+            // Reading back tells whether the claim is true, and brings the ids for which it waits.
+            writing.news.claim = Some(orphan.fact.observed_at);
+            continue;
+        }
+        rows::fold(writing, message, &orphan.fact)?;
+        writing.db.prepare_cached("DELETE FROM orphans WHERE seq = ?1")?.execute([orphan.seq])?;
     }
     Ok(())
 }
 
 /// Facts with this likeness that wait for their message and are not from before this time.
-fn early(db: &Connection, likeness: &Likeness, from: Timestamp) -> Result<Vec<(i64, Fact)>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT seq, fact FROM orphans WHERE likeness = ?1 ORDER BY seq")?;
-    let mut facts = Vec::new();
-    for row in statement.query_map([likeness.as_bytes()], rows::stored)? {
-        let (seq, fact) = row?;
-        facts.push((seq, serde_json::from_str::<Fact>(&fact)?));
-    }
-    facts.retain(|(_, fact)| fact.at >= from);
-    Ok(facts)
+fn early(db: &Connection, likeness: &Likeness, from: Timestamp) -> Result<Vec<Orphan>, StoreError> {
+    let sql = "SELECT seq, fact, proven FROM orphans WHERE likeness = ?1 ORDER BY seq";
+    let mut early = orphans::select(db, sql, [likeness.as_bytes()])?;
+    early.retain(|orphan| orphan.fact.at >= from);
+    Ok(early)
 }
 
 /// Which message of the other side a fact is about.

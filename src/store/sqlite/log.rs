@@ -10,9 +10,14 @@ use super::{
     writer::Writing,
 };
 use crate::domain::{
-    event::{Event, Update},
+    event::{Event, Payload, Update},
+    inbound::{EventIdentity, Inbound},
     position::{Epoch, Position},
 };
+
+/// What entries are, in their column `kind`.
+const UPDATE: i64 = 0;
+const INBOUND: i64 = 1;
 
 /// What makes this log itself.
 pub(super) struct Identity {
@@ -59,18 +64,46 @@ impl Tail {
 
 /// Appends an update behind everything appended before.
 pub(super) fn append(writing: &mut Writing<'_>, update: Update) -> Result<(), StoreError> {
-    let position = writing.tail.head.next();
+    let text = serde_json::to_string(&update)?;
+    append_row(writing, Payload::Update(update), &text, None).map(drop)
+}
+
+/// Appends an inbound event, unless one with this identity is there. True if it was appended.
+pub(super) fn append_inbound(
+    writing: &mut Writing<'_>,
+    inbound: Inbound,
+    identity: Option<&EventIdentity>,
+) -> Result<bool, StoreError> {
+    let text = serde_json::to_string(&inbound)?;
+    append_row(writing, Payload::Inbound(inbound), &text, identity)
+}
+
+fn append_row(
+    writing: &mut Writing<'_>,
+    payload: Payload,
+    text: &str,
+    identity: Option<&EventIdentity>,
+) -> Result<bool, StoreError> {
+    let event = Event { position: writing.tail.head.next(), payload };
     // Facts are observed on many threads; the time in the log never falls all the same.
-    let logged_at = update.observed_at.as_microsecond().max(writing.tail.logged_at);
-    let payload = serde_json::to_string(&update)?;
-    writing
+    let logged_at = event.observed_at().as_microsecond().max(writing.tail.logged_at);
+    let kind = match event.payload {
+        Payload::Update(_) => UPDATE,
+        Payload::Inbound(_) => INBOUND,
+    };
+    let appended = writing
         .db
-        .prepare_cached("INSERT INTO events (position, logged_at, payload) VALUES (?1, ?2, ?3)")?
-        .execute((position.0, logged_at, payload))?;
-    writing.tail.head = position;
-    writing.tail.logged_at = logged_at;
-    writing.tail.appended.push(Arc::new(Event { position, update }));
-    Ok(())
+        .prepare_cached(
+            "INSERT INTO events (position, logged_at, payload, kind, identity) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (identity) WHERE identity IS NOT NULL DO NOTHING",
+        )?
+        .execute((event.position.0, logged_at, text, kind, identity.map(|identity| identity.as_bytes())))?;
+    if appended > 0 {
+        writing.tail.head = event.position;
+        writing.tail.logged_at = logged_at;
+        writing.tail.appended.push(Arc::new(event));
+    }
+    Ok(appended > 0)
 }
 
 /// A page behind `after`. What is left of the last trimmed entry is no part of it.
@@ -78,13 +111,16 @@ pub(super) fn page(db: &Connection, after: Position, limit: usize) -> Result<Pag
     let (head, after) = (head(db)?, after.max(trimmed(db)?));
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement =
-        db.prepare_cached("SELECT position, payload FROM events WHERE position > ?1 ORDER BY position LIMIT ?2")?;
+        db.prepare_cached("SELECT position, payload, kind FROM events WHERE position > ?1 ORDER BY position LIMIT ?2")?;
     let mut rows = statement.query((after.0, limit))?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
-        let payload = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let update = serde_json::from_str(payload)?;
-        events.push(Arc::new(Event { position: Position(row.get(0)?), update }));
+        let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+        let payload = match row.get(2)? {
+            INBOUND => Payload::Inbound(serde_json::from_str(text)?),
+            _ => Payload::Update(serde_json::from_str(text)?),
+        };
+        events.push(Arc::new(Event { position: Position(row.get(0)?), payload }));
     }
     Ok(Page { events, head })
 }

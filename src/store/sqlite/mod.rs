@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: a commit returns after its frames are on disk. All writes go through the one thread of
 //! [`writer`], which puts whatever is waiting into one transaction. Reads never wait for it.
 
+mod checks;
 mod file;
 mod reader;
 mod recent;
@@ -12,8 +13,10 @@ mod writer;
 mod likeness;
 mod list;
 mod log;
+mod orphans;
 mod outbox;
 mod rows;
+mod subscriptions;
 mod trim;
 
 use std::sync::Arc;
@@ -24,8 +27,9 @@ use tokio::sync::watch;
 
 use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
 use super::{
-    Accepted, Claimed, Draft, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, OpenError, Options,
-    OutboxBounds, Page, Recorded, Settlement, Sighting, Store, StoreError, Terms, Withdrawn, Written,
+    Accepted, Checked, Claimed, Commit, Committed, Draft, DueChecks, Entry, Expired, Expiry, Key, Lease, LeaseEnd,
+    LeaseSettled, Leases, Listing, OpenError, Options, OutboxBounds, Page, Recorded, Settlement, Store, StoreError,
+    Subscribe, Subscribed, Terms, Withdrawn, Written,
     retention::{Trim, Trimmed},
 };
 use crate::domain::{
@@ -95,11 +99,30 @@ impl Store for SqliteStore {
         self.writer.write(move |tx| rows::settle(tx, id, &settlement)).await
     }
 
-    async fn record(&self, number: &NumberName, sightings: Vec<Sighting>) -> Result<Vec<Recorded>, StoreError> {
+    async fn record(&self, number: &NumberName, entries: Vec<Entry>) -> Result<Vec<Recorded>, StoreError> {
         let number = number.clone();
-        self.writer
-            .write(move |tx| sightings.iter().map(|sighting| rows::record(tx, &number, sighting)).collect())
-            .await
+        self.writer.write(move |tx| entries.iter().map(|entry| orphans::record(tx, &number, entry)).collect()).await
+    }
+
+    async fn tell_unattributed(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.writer.write(move |tx| orphans::tell_unattributed(tx, before, limit)).await
+    }
+
+    async fn checks(&self, number: &NumberName, at: Timestamp, limit: usize) -> Result<DueChecks, StoreError> {
+        let number = number.clone();
+        self.readers.read(move |db| checks::due(db, &number, at, limit)).await
+    }
+
+    async fn checked(&self, checked: Vec<Checked>) -> Result<Vec<usize>, StoreError> {
+        self.writer.write(move |tx| checked.iter().map(|checked| checks::checked(tx, checked)).collect()).await
+    }
+
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StoreError> {
+        self.writer.write(move |tx| subscriptions::subscribe(tx.db, &subscribe)).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.writer.write(move |tx| subscriptions::commit(tx.db, &commit)).await
     }
 
     async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError> {

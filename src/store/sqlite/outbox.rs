@@ -8,7 +8,7 @@ use super::{
         Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, StoreError, Terms,
         Withdrawn,
     },
-    likeness, rows,
+    likeness, orphans, rows,
     writer::Writing,
 };
 use crate::domain::{
@@ -109,10 +109,10 @@ pub(super) fn expire(writing: &mut Writing<'_>, expiry: &Expiry) -> Result<Expir
         if message.status.is_unsettled() {
             // Saved before it is looked for by its likeness, which finds what is saved.
             rows::fold(writing, &mut message, &gateway(fact, expiry.at))?;
-            rows::save(writing.db, seq, &message)?;
+            rows::save(writing, seq, &message)?;
             likeness::recognise_early(writing, seq, &mut message)?;
-            rows::join_early(writing, &mut message)?;
-            rows::save(writing.db, seq, &message)?;
+            orphans::join_early(writing, &mut message)?;
+            rows::save(writing, seq, &message)?;
         }
         remove(writing.db, seq, &message.origins)?;
         messages.push(message);
@@ -145,8 +145,8 @@ pub(super) fn withdraw(
         Some(false) => {
             remove(writing.db, seq, &message.origins)?;
             rows::fold(writing, &mut message, fact)?;
-            rows::join_early(writing, &mut message)?;
-            rows::save(writing.db, seq, &message)?;
+            orphans::join_early(writing, &mut message)?;
+            rows::save(writing, seq, &message)?;
             Ok(Withdrawn::Done(Box::new(message)))
         }
     }
@@ -207,8 +207,8 @@ fn take(writing: &mut Writing<'_>, row: Due, terms: &Terms) -> Result<Leased, St
         expires = since.saturating_add(terms.replay).unwrap_or(Timestamp::MAX).as_microsecond();
         rows::fold(writing, &mut message, &gateway(IN_DOUBT, terms.at))?;
         likeness::recognise_early(writing, row.seq, &mut message)?;
-        rows::join_early(writing, &mut message)?;
-        rows::save(writing.db, row.seq, &message)?;
+        orphans::join_early(writing, &mut message)?;
+        rows::save(writing, row.seq, &message)?;
     }
     writing
         .db

@@ -1,10 +1,12 @@
-//! Messages and the facts that wait for them, inside a transaction of the writer or a read.
+//! Messages, inside a transaction of the writer or a read.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    super::{Accepted, Claim, Claimed, Draft, OutboxBounds, Recorded, Settlement, Sighting, StoreError},
-    likeness, log, outbox,
+    super::{Accepted, Claim, Claimed, Draft, OutboxBounds, Settlement, StoreError},
+    likeness, log,
+    orphans::join_early,
+    outbox,
     writer::Writing,
 };
 use crate::domain::{
@@ -14,9 +16,6 @@ use crate::domain::{
     message::{ForeignIds, Handoff, Message},
     status::{Origin, Status},
 };
-
-/// So many facts wait for their message at most. Those of messages that were sent past the gateway wait in vain.
-const MOST_EARLY: i64 = 100_000;
 
 /// Records a new pending message and its first log entry, or finds what the `request_id` stands for.
 pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft, bounds: OutboxBounds) -> Result<Accepted, StoreError> {
@@ -98,7 +97,7 @@ pub(super) fn settle_row(
     fold(writing, &mut message, &settlement.fact)?;
     likeness::recognise_early(writing, seq, &mut message)?;
     join_early(writing, &mut message)?;
-    save(writing.db, seq, &message)?;
+    save(writing, seq, &message)?;
     if settlement.claim == Claim::Released {
         writing.db.prepare_cached("UPDATE messages SET request_id = NULL WHERE seq = ?1")?.execute([seq])?;
     }
@@ -112,37 +111,18 @@ pub(super) fn merge(writing: &mut Writing<'_>, id: MessageId, facts: &[Fact]) ->
         fold(writing, &mut message, fact)?;
     }
     join_early(writing, &mut message)?;
-    save(writing.db, seq, &message)?;
+    save(writing, seq, &message)?;
     Ok(message)
-}
-
-/// Folds a fact into the message that its ids name, or keeps it until that message is known.
-pub(super) fn record(
-    writing: &mut Writing<'_>,
-    number: &NumberName,
-    sighting: &Sighting,
-) -> Result<Recorded, StoreError> {
-    let fact = &sighting.fact;
-    let found = match locate(writing.db, number, &fact.ids)? {
-        Some(found) => Some(found),
-        None => likeness::doubtful(writing.db, sighting)?,
-    };
-    let Some((seq, mut message)) = found else {
-        return keep_early(writing.db, number, sighting);
-    };
-    let before = message.clone();
-    let merged = fold(writing, &mut message, fact)?;
-    if message != before {
-        join_early(writing, &mut message)?;
-        save(writing.db, seq, &message)?;
-    }
-    Ok(if merged == Merged::Known { Recorded::Known } else { Recorded::Appended })
 }
 
 /// The message with our id.
 pub(super) fn message(db: &Connection, id: MessageId) -> Result<Option<Message>, StoreError> {
+    by_id(db, id).map(|found| found.map(|(_, message)| message))
+}
+
+/// The same with its row's number.
+pub(super) fn by_id(db: &Connection, id: MessageId) -> Result<Option<(i64, Message)>, StoreError> {
     select(db, "SELECT seq, record FROM messages WHERE message_id = ?1", [id.as_bytes()])
-        .map(|found| found.map(|(_, message)| message))
 }
 
 /// The newest message of the number with these foreign ids.
@@ -162,94 +142,17 @@ pub(super) fn fold(writing: &mut Writing<'_>, message: &mut Message, fact: &Fact
     let merged = message.merge(fact);
     if merged != Merged::Known {
         log::append(writing, Update::of(message, fact, merged == Merged::Correction))?;
+        writing.news.fact = writing.news.fact.max(Some(fact.observed_at));
     }
     Ok(merged)
 }
 
-/// Joins early facts until no id leads to further ones: a fact may bring an id that others were waiting for.
-pub(super) fn join_early(writing: &mut Writing<'_>, message: &mut Message) -> Result<(), StoreError> {
-    loop {
-        let waiting = early(writing.db, &message.origins.number, &message.ids)?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        for (seq, fact) in waiting {
-            fold(writing, message, &fact)?;
-            writing.db.prepare_cached("DELETE FROM orphans WHERE seq = ?1")?.execute([seq])?;
-        }
-    }
-}
-
-/// Facts that wait for one of these ids, in the order in which they came. A fact that names a Pilot Status id waits for
-/// that id alone: the other ids are not promised to be unique.
-fn early(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Vec<(i64, Fact)>, StoreError> {
-    let mut found = Vec::new();
-    let keys = [
-        (
-            ids.upstream.as_ref().map(|id| id.as_str()),
-            "SELECT seq, fact FROM orphans WHERE upstream_id = ?1 AND number = ?2 ORDER BY seq",
-        ),
-        (
-            ids.external.as_ref().map(|id| id.as_str()),
-            "SELECT seq, fact FROM orphans WHERE external_id = ?1 AND number = ?2 AND upstream_id IS NULL ORDER BY seq",
-        ),
-        (
-            ids.correlation.as_ref().map(|id| id.as_str()),
-            "SELECT seq, fact FROM orphans
-             WHERE correlation_id = ?1 AND number = ?2 AND upstream_id IS NULL AND external_id IS NULL ORDER BY seq",
-        ),
-    ];
-    for (id, sql) in keys {
-        let Some(id) = id else { continue };
-        let mut statement = db.prepare_cached(sql)?;
-        for row in statement.query_map((id, number.as_str()), stored)? {
-            let (seq, fact) = row?;
-            found.push((seq, serde_json::from_str(&fact)?));
-        }
-    }
-    found.sort_by_key(|(seq, _)| *seq);
-    Ok(found)
-}
-
-fn keep_early(db: &Connection, number: &NumberName, sighting: &Sighting) -> Result<Recorded, StoreError> {
-    let fact = &sighting.fact;
-    let ids = &fact.ids;
-    let identity = serde_json::to_string(&(&fact.status, ids))?;
-    let at = fact.at.as_microsecond();
-    let kept = db
-        .prepare_cached(
-            "INSERT INTO orphans (number, upstream_id, correlation_id, external_id, identity, fact, likeness)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (number, identity) DO NOTHING",
-        )?
-        .execute(params![
-            number.as_str(),
-            ids.upstream.as_ref().map(|id| id.as_str()),
-            ids.correlation.as_ref().map(|id| id.as_str()),
-            ids.external.as_ref().map(|id| id.as_str()),
-            &identity,
-            serde_json::to_string(fact)?,
-            sighting.likeness.as_ref().map(|likeness| likeness.as_bytes()),
-        ])?;
-    if kept > 0 {
-        // Rows are numbered in the order they came, so that the oldest go first.
-        let oldest = db.last_insert_rowid() - MOST_EARLY;
-        let dropped = db.prepare_cached("DELETE FROM orphans WHERE seq <= ?1")?.execute([oldest])?;
-        if dropped > 0 {
-            tracing::warn!(dropped, "more early facts are waiting than are kept; the oldest were dropped");
-        }
-        return Ok(Recorded::Early);
-    }
-    // As in a message, the earliest time counts.
-    db.prepare_cached(
-        "UPDATE orphans SET fact = json_set(fact, '$.at', ?3)
-         WHERE number = ?1 AND identity = ?2 AND json_extract(fact, '$.at') > ?3",
-    )?
-    .execute((number.as_str(), identity, at))?;
-    Ok(Recorded::Known)
-}
-
 /// The message that these ids name: by Pilot Status's id if given, else by the provider's, else by the business id.
-fn locate(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Option<(i64, Message)>, StoreError> {
+pub(super) fn locate(
+    db: &Connection,
+    number: &NumberName,
+    ids: &ForeignIds,
+) -> Result<Option<(i64, Message)>, StoreError> {
     let (id, sql) = match (&ids.upstream, &ids.external, &ids.correlation) {
         (Some(id), _, _) => (
             id.as_str(),
@@ -269,8 +172,7 @@ fn locate(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Opti
 }
 
 pub(super) fn existing(db: &Connection, id: MessageId) -> Result<(i64, Message), StoreError> {
-    select(db, "SELECT seq, record FROM messages WHERE message_id = ?1", [id.as_bytes()])?
-        .ok_or_else(|| StoreError::Failed(format!("there is no message {id}")))
+    by_id(db, id)?.ok_or_else(|| StoreError::Failed(format!("there is no message {id}")))
 }
 
 pub(super) fn select(
@@ -292,21 +194,30 @@ fn is_pending(message: &Message) -> bool {
     unanswered && message.origins.handoff == Handoff::Direct
 }
 
-pub(super) fn save(db: &Connection, seq: i64, message: &Message) -> Result<(), StoreError> {
+/// Saves a message with everything that was folded into it, and when it is to be read back if there were news.
+pub(super) fn save(writing: &mut Writing<'_>, seq: i64, message: &Message) -> Result<(), StoreError> {
     let ids = &message.ids;
-    db.prepare_cached(
-        "UPDATE messages SET upstream_id = ?2, correlation_id = ?3, external_id = ?4, pending = ?5, record = ?6,
-                             in_doubt = ?7
-         WHERE seq = ?1",
-    )?
-    .execute(params![
-        seq,
-        ids.upstream.as_ref().map(|id| id.as_str()),
-        ids.correlation.as_ref().map(|id| id.as_str()),
-        ids.external.as_ref().map(|id| id.as_str()),
-        is_pending(message),
-        serde_json::to_string(message)?,
-        message.status == Status::InDoubt,
-    ])?;
+    writing
+        .db
+        .prepare_cached(
+            "UPDATE messages SET upstream_id = ?2, correlation_id = ?3, external_id = ?4, pending = ?5, record = ?6,
+                                 in_doubt = ?7
+             WHERE seq = ?1",
+        )?
+        .execute(params![
+            seq,
+            ids.upstream.as_ref().map(|id| id.as_str()),
+            ids.correlation.as_ref().map(|id| id.as_str()),
+            ids.external.as_ref().map(|id| id.as_str()),
+            is_pending(message),
+            serde_json::to_string(message)?,
+            message.status == Status::InDoubt,
+        ])?;
+    if let Some(due) = writing.news.due(message, writing.first_checks) {
+        writing
+            .db
+            .prepare_cached("UPDATE messages SET check_at = ?2, checks = 0 WHERE seq = ?1 AND check_at IS NOT ?2")?
+            .execute((seq, due))?;
+    }
     Ok(())
 }

@@ -6,7 +6,11 @@ use rusqlite::{Connection, OptionalExtension};
 pub(super) const APPLICATION_ID: i64 = 0x5047_4154;
 
 /// Each entry takes the schema one version up. Entries are never changed once released, only added.
-const MIGRATIONS: &[&str] = &[include_str!("0001_messages_and_log.sql"), include_str!("0002_outbox.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("0001_messages_and_log.sql"),
+    include_str!("0002_outbox.sql"),
+    include_str!("0003_inbound_checks_subscriptions.sql"),
+];
 
 /// The newest version that this build knows.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;

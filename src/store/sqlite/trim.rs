@@ -81,7 +81,10 @@ fn events(writing: &mut Writing<'_>, before: Timestamp) -> Result<Trimmed, Store
         .query_row((trimmed.0, EVENTS, before.as_microsecond()), |row| Ok((row.get(0)?, row.get(1)?)))?;
     if let Some(last) = last {
         writing.db.prepare_cached("DELETE FROM events WHERE position < ?1")?.execute([last])?;
-        writing.db.prepare_cached("UPDATE events SET payload = '' WHERE position = ?1")?.execute([last])?;
+        writing
+            .db
+            .prepare_cached("UPDATE events SET payload = '', identity = NULL WHERE position = ?1")?
+            .execute([last])?;
         writing.db.prepare_cached("UPDATE log SET trimmed = ?1 WHERE id = 1")?.execute([last])?;
         writing.tail.trimmed = Position(last);
     }

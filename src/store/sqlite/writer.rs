@@ -13,7 +13,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    super::{Options, StoreError, Written},
+    super::{FirstChecks, Options, StoreError, Written},
+    checks::News,
     file::DataDirectory,
     log::Tail,
     recent::Recent,
@@ -24,6 +25,9 @@ use crate::domain::position::Position;
 pub(super) struct Writing<'a> {
     pub(super) db: &'a Connection,
     pub(super) tail: &'a mut Tail,
+    /// What was learned of the message at hand and is not saved yet.
+    pub(super) news: News,
+    pub(super) first_checks: FirstChecks,
 }
 
 /// The way to the thread.
@@ -89,10 +93,11 @@ impl Writer {
         let (queue, commands) = mpsc::channel(options.write_queue.max(1));
         let most = options.commit_batch.max(1);
         let (recent, head) = published;
+        let first_checks = options.checks;
         let count = Arc::new(Count::default());
         let counted = Arc::clone(&count);
         thread::Builder::new().name("pilotgate-store".to_owned()).spawn(move || {
-            let closing = Thread { db, tail, recent, head, count: counted }.serve(commands, most);
+            let closing = Thread { db, tail, recent, head, count: counted, first_checks }.serve(commands, most);
             // The lock goes before the answer, so that whoever waited for the end can open the directory again.
             drop(directory);
             if let Some(done) = closing {
@@ -133,6 +138,7 @@ struct Thread {
     recent: Recent,
     head: watch::Sender<Position>,
     count: Arc<Count>,
+    first_checks: FirstChecks,
 }
 
 impl Thread {
@@ -181,7 +187,8 @@ impl Thread {
         let mut tail = self.tail.clone();
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for job in &mut *jobs {
-            job.run(&mut Writing { db: &tx, tail: &mut tail })?;
+            let news = News::default();
+            job.run(&mut Writing { db: &tx, tail: &mut tail, news, first_checks: self.first_checks })?;
         }
         tx.commit()?;
         self.count.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);

@@ -45,6 +45,7 @@ async fn stored(store: &dyn Store, count: u32, metadata: &BTreeMap<String, Strin
             labels: if n == 0 { vec!["first".to_owned()] } else { Vec::new() },
             metadata: metadata.clone(),
             create_time: time(n),
+            deliver_at: None,
         };
         store.accept(Draft { origins, fingerprint: [0; 32], likeness: None, queued: None }).await?;
         let fact = Fact {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pilotgate::{
     domain::{
         failure::{Failure, FailureCode},
+        inbound::Trust,
         merge::Fact,
         message::Message,
         secret::Likeness,
@@ -13,7 +14,7 @@ use pilotgate::{
     store::{Draft, Expiry, Recorded, Sighting, Store},
 };
 
-use crate::fixtures::{at, draft, id, ids, lease, main, of, queued, reached, settled};
+use crate::fixtures::{at, draft, id, ids, lease, main, of, queued, reached, settled, sightings};
 
 fn like(draft: Draft, byte: u8) -> Draft {
     Draft { likeness: Some(Likeness::from_bytes([byte; 16])), ..draft }
@@ -21,8 +22,8 @@ fn like(draft: Draft, byte: u8) -> Draft {
 
 async fn see(store: &dyn Store, byte: u8, upstream: &str, seconds: i64) -> Recorded {
     let fact = of(ids(upstream, "-", "-"), reached(Sent, seconds));
-    let sighting = Sighting { fact, likeness: Some(Likeness::from_bytes([byte; 16])) };
-    store.record(&main(), vec![sighting]).await.unwrap()[0]
+    let sighting = Sighting { fact, likeness: Some(Likeness::from_bytes([byte; 16])), trust: Trust::Proven };
+    store.record(&main(), vec![sighting.into()]).await.unwrap()[0]
 }
 
 async fn doubt(store: &dyn Store, n: u128) -> Message {
@@ -40,7 +41,7 @@ pub async fn a_doubt_is_settled_by_what_looks_like_it(store: Arc<dyn Store>) {
     doubt(store, 1).await;
     let delivered: Fact = of(ids("u1", "-", "-"), reached(Delivered, 3));
     // It tells of no likeness, so that it waits until the id is known.
-    let early = store.record(&main(), vec![Sighting { fact: delivered, likeness: None }]).await.unwrap();
+    let early = store.record(&main(), sightings([delivered])).await.unwrap();
     assert_eq!(early, [Recorded::Early]);
     assert_eq!(see(store, 8, "u8", 2).await, Recorded::Early, "another one");
     assert_eq!(see(store, 7, "u1", 2).await, Recorded::Appended);

@@ -157,7 +157,7 @@ struct Told {
 impl Told {
     async fn by(store: &dyn Store) -> Self {
         let log = fixtures::log(store).await;
-        let mut ids: Vec<_> = log.iter().map(|event| event.update.origins.message_id).collect();
+        let mut ids: Vec<_> = log.iter().map(|event| event.update().unwrap().origins.message_id).collect();
         ids.sort();
         ids.dedup();
         let mut messages = store.messages(ids).await.unwrap();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use pilotgate::{
     domain::{
-        event::Event,
         merge::Fact,
         message::Message,
         position::Position,
@@ -18,8 +17,8 @@ use pilotgate::{
 };
 
 use crate::fixtures::{
-    at, draft, draft_on, failed, id, ids, log, main, number_named, of, reached, send, settled, sightings, times,
-    told_at, trail,
+    altered, at, draft, draft_on, failed, id, ids, log, main, number_named, of, reached, send, settled, sightings,
+    times, told_at, trail,
 };
 
 pub async fn a_fact_is_appended_once(store: Arc<dyn Store>) {
@@ -135,11 +134,11 @@ pub async fn a_delivery_after_a_failure_is_told_as_a_correction(store: Arc<dyn S
     let late = of(known.clone(), reached(Delivered, 3));
     let facts = [of(known.clone(), failed("DELIVERED_NOT_CONFIRMED", 2)), late.clone()];
     assert_eq!(store.record(&main(), sightings(facts)).await, Ok(vec![Appended, Appended]));
-    let mut corrected: Event = told_at(4, &draft(1), &known, &late, Delivered);
-    corrected.update.correction = true;
+    let corrected = altered(told_at(4, &draft(1), &known, &late, Delivered), |update| update.correction = true);
     let events = log(&*store).await;
     assert_eq!(events[3..], [corrected]);
-    assert_eq!((events[2].update.current, events[2].update.correction), (Failed, false));
+    let failure = events[2].update().unwrap();
+    assert_eq!((failure.current, failure.correction), (Failed, false));
 }
 
 pub async fn a_message_known_by_our_id_takes_facts_and_ids(store: Arc<dyn Store>) {

@@ -17,7 +17,7 @@ use pilotgate::{
 
 use super::Backend;
 use crate::fixtures::{
-    accepted_at, at, claim, draft, failed, id, ids, log, main, of, reached, send, settled, sightings,
+    accepted_at, altered, at, claim, draft, failed, id, ids, log, main, of, reached, send, settled, sightings,
 };
 
 fn accepted_in(seconds: i64, draft: Draft) -> Draft {
@@ -92,7 +92,7 @@ pub async fn a_long_log_goes_in_steps(store: Arc<dyn Store>) {
     assert_eq!(store.oldest().await, Ok((Position(1_200), None)));
     let empty = store.events(Position::START, 10).await.unwrap();
     assert_eq!((empty.head, empty.events.len()), (Position(1_200), 0));
-    assert_eq!(store.position_before(whole[0].update.observed_at).await, Ok(Position::START));
+    assert_eq!(store.position_before(whole[0].observed_at()).await, Ok(Position::START));
     assert_eq!(store.position_before(at(1)).await, Ok(Position(1_200)));
     store.accept(draft(1_201)).await.unwrap();
     assert_eq!(log(&*store).await, [accepted_at(1_201, &draft(1_201))]);
@@ -224,11 +224,8 @@ pub async fn positions_and_times_go_on_where_everything_was_trimmed<B: Backend>(
     // A clock that was put back does not put back the log.
     let behind = accepted_in(20, draft(4));
     store.accept(behind.clone()).await.unwrap();
-    assert_eq!(log(&*store).await, {
-        let mut event = accepted_at(4, &behind);
-        (event.update.at, event.update.observed_at) = (at(20), at(20));
-        [event]
-    });
+    let accepted = altered(accepted_at(4, &behind), |update| (update.at, update.observed_at) = (at(20), at(20)));
+    assert_eq!(log(&*store).await, [accepted]);
     assert_eq!(store.oldest().await, Ok((Position(3), Some(at(50)))));
     assert_eq!(store.position_before(at(51)).await, Ok(Position(4)));
     store.close().await;
