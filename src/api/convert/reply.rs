@@ -103,6 +103,7 @@ pub(in crate::api) fn frame(
                 Idle::CatchingUp => v1::IdleReason::CatchingUp,
             }
             .into(),
+            unacknowledged: 0,
         }),
         Frame::Gap { from } => Wire::Gap(v1::Gap {
             from: if from == Position::START { String::new() } else { cursors.encode(from, filter) },
