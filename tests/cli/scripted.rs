@@ -137,7 +137,7 @@ impl MessagingService for Door {
         let commit = request.into_inner();
         let cursor = commit.cursor.clone();
         self.0.lock().unwrap().committed.push(commit);
-        Ok(Response::new(CommitCursorResponse { cursor }))
+        Ok(Response::new(CommitCursorResponse { cursor, backlog: 0 }))
     }
 }
 
