@@ -2,8 +2,7 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: &[&str] =
-    &["proto/pilotgate/v1/messaging_service.proto", "proto/pilotgate/v1/inbox_service.proto"];
+const SERVICES: &[&str] = &["proto/pilotgate/v1/messaging_service.proto", "proto/pilotgate/v1/inbox_service.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

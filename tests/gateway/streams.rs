@@ -74,7 +74,10 @@ async fn a_stream_starts_at_an_end_or_at_a_time() {
     let mut latest = Vec::new();
     for start in positions.into_iter().chain([None]) {
         let mut frames = follow(&mut client, StreamRequest { start, ..Default::default() }).await;
-        assert_eq!(started(&mut frames).await.0, v1::Heartbeat { head_lag: every(0, 0), backlog: 0, idle_reason: 1 });
+        assert_eq!(
+            started(&mut frames).await.0,
+            v1::Heartbeat { head_lag: every(0, 0), backlog: 0, idle_reason: 1, unacknowledged: 0 }
+        );
         latest.push(frames);
     }
     let new = send(&mut client, text(STUCK, "new")).await;
@@ -128,7 +131,12 @@ async fn heartbeats_come_as_asked_and_move_the_cursor_past_what_does_not_match()
         send(&mut client, text(STUCK, "x")).await;
         let asked = Instant::now();
         let (frame, moved) = next_frame(&mut frames).await;
-        let caught_up = v1::Heartbeat { head_lag: every(0, 0), backlog: 0, idle_reason: IdleReason::CaughtUp.into() };
+        let caught_up = v1::Heartbeat {
+            head_lag: every(0, 0),
+            backlog: 0,
+            idle_reason: IdleReason::CaughtUp.into(),
+            unacknowledged: 0,
+        };
         assert_eq!(frame, Frame::Heartbeat(caught_up));
         // The clock of the interval began a little before this one.
         assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
