@@ -22,7 +22,8 @@ use figment::{
 
 pub use self::{secrets::SecretRef, settings::Settings};
 use crate::{
-    api::BulkOptions, fanout, http, identity::Caller, keys::Number, messaging, store, upstream, vault::RootKey,
+    api::BulkOptions, fanout, http, identity::Caller, keys::Number, messaging, store, tracking, upstream,
+    vault::RootKey,
 };
 
 /// Every setting with its default, as a configuration file.
@@ -47,6 +48,8 @@ pub struct Config {
     pub root_key: Option<RootKey>,
     /// The streams.
     pub streams: fanout::Options,
+    /// What comes in by itself.
+    pub tracking: tracking::Options,
     /// How long what is kept is kept.
     pub retention: store::retention::Options,
     /// Longest time from the signal to the end of the process.
@@ -175,6 +178,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             page: settings.streams.page,
             drain_spread: settings.streams.drain_spread.0,
         },
+        tracking: tracking::Options { unattributed_after: settings.tracking.unattributed_after.0 },
         retention: store::retention::Options {
             events: settings.retention.events.0,
             messages: settings.retention.messages.0,

@@ -31,6 +31,7 @@ pub struct Settings {
     #[serde(default)]
     pub vault: VaultSettings,
     pub streams: StreamSettings,
+    pub tracking: TrackingSettings,
     pub retention: RetentionSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
@@ -118,6 +119,10 @@ sections! {
         max: usize,
         page: usize,
         drain_spread: Span,
+    }
+    /// `[tracking]`
+    TrackingSettings {
+        unattributed_after: Span,
     }
     /// `[retention]`
     RetentionSettings {
@@ -365,6 +370,10 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
     }
     if settings.queue.lease.0 <= settings.upstream.timeout.0 || settings.queue.lease.0 > day {
         wrong.push("queue.lease: must be longer than upstream.timeout, and at most 24h".to_owned());
+    }
+    let (unattributed, early) = (settings.tracking.unattributed_after.0, settings.retention.early.0);
+    if unattributed < Duration::from_millis(1) || unattributed >= early {
+        wrong.push("tracking.unattributed_after: must be 1ms or more, and less than retention.early".to_owned());
     }
     let repeats = repeats(settings);
     for (name, span) in [("messages", settings.retention.messages), ("open", settings.retention.open)] {

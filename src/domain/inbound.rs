@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{
     ids::{ExternalId, MessageId, NumberName},
     merge::Fact,
-    message::ForeignIds,
+    message::{ForeignIds, Micros},
 };
 
 /// An inbound event.
@@ -27,6 +27,15 @@ pub struct Inbound {
     pub what: Happening,
 }
 
+impl Inbound {
+    /// What happened at one time at this number. The time is cut to what is stored, so that it is the same before and
+    /// after.
+    pub fn at(number: NumberName, name: String, (at, observed_at): (Timestamp, Timestamp), what: Happening) -> Self {
+        let [at, observed_at] = [at, observed_at].map(|time| Micros::of(time).get());
+        Self { number, name, at, observed_at, what }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,7 +50,8 @@ pub enum Happening {
     Lead(Box<Lead>),
     /// A status of a message that was not sent through this gateway, or whose hand-off nobody can tell.
     Unattributed(Unattributed),
-    /// None of these: the JSON as it came.
+    /// None of these: the text of the JSON as it came. JSON that is too long or nested too deeply is kept as one JSON
+    /// string that holds its beginning.
     Unrecognized(String),
 }
 

@@ -3,30 +3,34 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::{Path, State, rejection::BytesRejection},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
 
 use super::Door;
-use crate::{
-    tracking::{Intake, IntakeError},
-    upstream::webhook::SIGNATURE_HEADER,
-};
+use crate::{tracking::IntakeError, upstream::webhook::SIGNATURE_HEADER};
 
 /// Hands the bytes over as they came: the signature covers them and nothing else.
 pub(super) async fn receive(
     State(door): State<Door>,
     Path(token): Path<String>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            door.tracking.refused_as_too_large();
+            return answer(StatusCode::PAYLOAD_TOO_LARGE, "too large");
+        }
+        Err(broken_off) => return broken_off.into_response(),
+    };
     let signature = headers.get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
     match door.tracking.ingest(&token, signature, &body).await {
-        Ok(Intake::Recorded(_)) => answer(StatusCode::OK, "recorded"),
-        Ok(Intake::Ignored(_)) => answer(StatusCode::OK, "ignored"),
-        Err(IntakeError::UnknownPath) => answer(StatusCode::NOT_FOUND, "unknown path"),
+        Ok(_) => answer(StatusCode::OK, "recorded"),
+        Err(IntakeError::UnknownPath | IntakeError::UnknownNumber) => answer(StatusCode::NOT_FOUND, "unknown path"),
         Err(IntakeError::BadSignature) => answer(StatusCode::UNAUTHORIZED, "signature missing or wrong"),
         Err(IntakeError::Malformed) => answer(StatusCode::BAD_REQUEST, "not json"),
         Err(IntakeError::Store(error)) => {

@@ -28,7 +28,7 @@ use crate::{
     keys::KeyRing,
     messaging::Messaging,
     store::{self, Store, StoreError, Written, retention},
-    tracking::Tracking,
+    tracking::{Tracking, Verdicts},
     upstream::Upstream,
     vault::{Place, RootKey, RootKeyError, UnsealError, Vault},
 };
@@ -45,10 +45,12 @@ pub struct Gateway {
     http: SocketAddr,
     store: Arc<dyn Store>,
     messaging: Messaging,
+    tracking: Tracking,
     health: tonic_health::server::HealthReporter,
     draining: CancellationToken,
     closing: CancellationToken,
     retention: AbortOnDropHandle<()>,
+    unattributed: AbortOnDropHandle<()>,
     ports: JoinSet<Result<(), String>>,
     deadline: Duration,
 }
@@ -137,7 +139,9 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
     messaging.run_queue();
-    let tracking = Tracking::new(Arc::clone(&store), Arc::clone(&keys), vault.clone(), sources.clone());
+    let tracking =
+        Tracking::new(Arc::clone(&store), Arc::clone(&keys), vault.clone(), sources.clone(), config.tracking);
+    let unattributed = AbortOnDropHandle::new(tokio::spawn(tracking.clone().run_unattributed(draining.clone())));
     let fanout = Fanout::new(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, draining.clone());
     let retention = AbortOnDropHandle::new(tokio::spawn(trimming));
@@ -161,11 +165,24 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         (health.clone(), health_service),
         draining.clone(),
     ));
-    let routes = door::router(tracking, store.head(), draining.clone(), &config.http);
+    let routes = door::router(tracking.clone(), store.head(), draining.clone(), &config.http);
     ports.spawn(self::http::serve(http_listener, routes, closing.clone()));
     tracing::info!(%grpc, %http, "serving");
     let deadline = config.shutdown_deadline;
-    Ok(Gateway { grpc, http, store, messaging, health, draining, closing, retention, ports, deadline })
+    Ok(Gateway {
+        grpc,
+        http,
+        store,
+        messaging,
+        tracking,
+        health,
+        draining,
+        closing,
+        retention,
+        unattributed,
+        ports,
+        deadline,
+    })
 }
 
 impl Ports {
@@ -190,6 +207,11 @@ impl Gateway {
         self.store.written()
     }
 
+    /// What became of everything that came in by webhook.
+    pub fn verdicts(&self) -> Verdicts {
+        self.tracking.verdicts()
+    }
+
     /// Waits until a port or the store ends by itself, which none should.
     pub async fn failed(&mut self) -> String {
         let mut head = self.store.head();
@@ -212,6 +234,7 @@ impl Gateway {
             tracing::warn!("the deadline for an orderly end has passed; breaking off what still runs");
             self.ports.abort_all();
             self.retention.abort();
+            self.unattributed.abort();
         }
         // Never skipped: it only flushes what is queued.
         if timeout(Duration::from_secs(5), store.close()).await.is_err() {
@@ -223,8 +246,10 @@ impl Gateway {
         grpc::not_serving(&self.health).await;
         self.draining.cancel();
         self.messaging.finish().await;
-        if let Err(error) = (&mut self.retention).await {
-            tracing::warn!(%error, "trimming did not end well");
+        for (what, task) in [("trimming", &mut self.retention), ("telling", &mut self.unattributed)] {
+            if let Err(error) = task.await {
+                tracing::warn!(%error, "{what} did not end well");
+            }
         }
         // The gRPC port ends by itself now. The HTTP port goes on until then: webhooks and probes still come.
         let grpc_ended = timeout(FAREWELL, self.port_ended()).await.is_ok();

@@ -1,20 +1,34 @@
-//! Statuses that come in by webhook.
+//! What Pilot Status tells by itself: statuses of sent messages, and everything that comes in at a number.
 //!
 //! Owns the decision whether a webhook is genuine and what becomes of it. An `Ok` means that whatever it told is on disk.
 //! Knows no HTTP: the door hands over the path token, the signature header and the bytes. Called by `http`.
 
-use std::sync::Arc;
+mod unattributed;
+mod verdicts;
 
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use self::verdicts::Tally;
+pub use self::verdicts::Verdicts;
 use crate::{
-    domain::{inbound::Trust, sources::Sources},
-    keys::KeyRing,
-    store::{Recorded, Sighting, Store, StoreError},
+    domain::{ids::NumberName, inbound::Trust, sources::Sources},
+    keys::{KeyRing, Number},
+    store::{Entry, Recorded, Sighting, Store, StoreError},
     upstream::{
         Signature, verify,
-        webhook::{self, Delivery, Told},
+        webhook::{self, Arrival, Item},
     },
     vault::Vault,
 };
+
+/// How patient the gateway is with what it cannot attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// How long a status waits for its message before it is told as unattributed.
+    pub unattributed_after: Duration,
+}
 
 /// Takes webhooks in.
 #[derive(Clone)]
@@ -23,16 +37,13 @@ pub struct Tracking {
     keys: Arc<KeyRing>,
     vault: Vault,
     sources: Sources,
+    options: Options,
+    tally: Arc<Tally>,
 }
 
-/// What became of a webhook.
+/// What became of a body that was taken in: one verdict for each thing it told, at least one, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Intake {
-    /// It told statuses; one verdict for each.
-    Recorded(Vec<Recorded>),
-    /// It told nothing about a sent message. Its event name, for the log.
-    Ignored(String),
-}
+pub struct Intake(pub Vec<Recorded>);
 
 /// Why a webhook was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +57,9 @@ pub enum IntakeError {
     /// Not JSON.
     #[error("not json")]
     Malformed,
+    /// There is no such number.
+    #[error("unknown number")]
+    UnknownNumber,
     /// It was not recorded; the sender should try again.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,12 +67,48 @@ pub enum IntakeError {
 
 impl Tracking {
     /// Puts the parts together.
-    pub fn new(store: Arc<dyn Store>, keys: Arc<KeyRing>, vault: Vault, sources: Sources) -> Self {
-        Self { store, keys, vault, sources }
+    pub fn new(store: Arc<dyn Store>, keys: Arc<KeyRing>, vault: Vault, sources: Sources, options: Options) -> Self {
+        Self { store, keys, vault, sources, options, tally: Arc::default() }
     }
 
     /// Checks a webhook, reads it and records what it tells.
     pub async fn ingest(&self, path_token: &str, signature: Option<&str>, body: &[u8]) -> Result<Intake, IntakeError> {
+        let taken = match self.admit(path_token, signature, body) {
+            Ok(number) => self.record(number, body, None, Trust::Proven).await,
+            Err(refused) => Err(refused),
+        };
+        self.tally.count(&taken);
+        taken
+    }
+
+    /// Records what a body tells that Pilot Status was asked for, so that nothing has to prove where it comes from.
+    /// `delivered_at` is when it was first told, if that is known: an event that is told here and by webhook is recorded once.
+    pub async fn take(
+        &self,
+        number: &NumberName,
+        body: &[u8],
+        delivered_at: Option<Timestamp>,
+    ) -> Result<Intake, IntakeError> {
+        let taken = match self.keys.get(number) {
+            Some(number) => self.record(number, body, delivered_at, Trust::Proven).await,
+            None => Err(IntakeError::UnknownNumber),
+        };
+        self.tally.count(&taken);
+        taken
+    }
+
+    /// Notes a webhook that was refused unread, because it is too long.
+    pub fn refused_as_too_large(&self) {
+        self.tally.count_too_large();
+    }
+
+    /// What became of everything that came in since the start.
+    pub fn verdicts(&self) -> Verdicts {
+        self.tally.verdicts()
+    }
+
+    /// The number that a webhook is for, if it is genuine.
+    fn admit(&self, path_token: &str, signature: Option<&str>, body: &[u8]) -> Result<&Number, IntakeError> {
         let number = self.keys.behind(path_token).ok_or(IntakeError::UnknownPath)?;
         let secrets = number.webhook.as_ref().map_or(&[][..], |door| &door.secrets);
         let signed = || {
@@ -69,23 +119,48 @@ impl Tracking {
             tracing::warn!(number = %number.name, "a webhook was refused: its signature is missing or wrong");
             return Err(IntakeError::BadSignature);
         }
-        match webhook::read(body, self.sources.now(), &number.key) {
-            Delivery::Malformed => {
-                tracing::warn!(number = %number.name, "a webhook was refused: it is not json");
-                Err(IntakeError::Malformed)
+        Ok(number)
+    }
+
+    /// Reads a body and records all that it tells in one commit. The path and the signature prove at which number it came in,
+    /// whatever number it names itself.
+    async fn record(
+        &self,
+        number: &Number,
+        body: &[u8],
+        delivered_at: Option<Timestamp>,
+        trust: Trust,
+    ) -> Result<Intake, IntakeError> {
+        let observed_at = self.sources.now();
+        let arrival = Arrival {
+            number: &number.name,
+            upstream_id: number.upstream_id.as_deref(),
+            key: &number.key,
+            observed_at,
+            delivered_at: delivered_at.unwrap_or(observed_at),
+        };
+        let Some(delivery) = webhook::read(body, &arrival) else {
+            tracing::warn!(number = %number.name, "a webhook was refused: it is not json");
+            return Err(IntakeError::Malformed);
+        };
+        if delivery.other_number.is_some() {
+            tracing::warn!(number = %number.name, "a webhook names another number than the one it came in at");
+        }
+        let entries = delivery.items.into_iter().map(|item| self.entry(number, item, trust)).collect();
+        let recorded = self.store.record(&number.name, entries).await?;
+        tracing::debug!(number = %number.name, ?recorded, "taken in");
+        Ok(Intake(recorded))
+    }
+
+    /// What is recorded of one thing that was told. `trust` is how far a status is believed.
+    fn entry(&self, number: &Number, item: Item, trust: Trust) -> Entry {
+        match item {
+            Item::Status(told) => {
+                let said = told.said.as_ref();
+                let likeness = said.map(|(to, text)| self.vault.likeness(&number.name, to, text));
+                Sighting { fact: told.fact, likeness, trust }.into()
             }
-            Delivery::Other(event) => {
-                tracing::info!(number = %number.name, event, "a webhook tells nothing about a sent message");
-                Ok(Intake::Ignored(event))
-            }
-            Delivery::Facts(facts) => {
-                let likeness =
-                    |(recipient, text): (String, String)| self.vault.likeness(&number.name, &recipient, &text);
-                let sighting =
-                    |told: Told| Sighting { fact: told.fact, likeness: told.said.map(likeness), trust: Trust::Proven };
-                let entries = facts.into_iter().map(|told| sighting(told).into()).collect();
-                Ok(Intake::Recorded(self.store.record(&number.name, entries).await?))
-            }
+            Item::Event(inbound, identity) => Entry::Inbound(inbound, identity),
         }
     }
 }

@@ -201,9 +201,14 @@ fn observed(word: &str, body: &Body<'_>) -> Observed {
 /// A time of a message. One that cannot be true, for want of a century or more, is none: the earliest time of a status
 /// counts, so that a wrong one would stay for good.
 pub(super) fn time(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(is_plausible)
+}
+
+/// Whether a time can be that of a message.
+pub(super) fn is_plausible(time: &Timestamp) -> bool {
     const YEAR_2000: Timestamp = Timestamp::constant(946_684_800, 0);
     const YEAR_2200: Timestamp = Timestamp::constant(7_258_118_400, 0);
-    text.parse().ok().filter(|time| (YEAR_2000..YEAR_2200).contains(time))
+    (YEAR_2000..YEAR_2200).contains(time)
 }
 
 /// Pilot Status's words. Both spellings of a cancellation have been seen.

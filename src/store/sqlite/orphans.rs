@@ -9,7 +9,7 @@ use super::{
     writer::Writing,
 };
 use crate::domain::{
-    ids::NumberName,
+    ids::{MessageId, NumberName},
     inbound::{EventIdentity, Happening, Inbound, Trust, Unattributed},
     merge::{Fact, Merged},
     message::{ForeignIds, Message},
@@ -76,11 +76,27 @@ fn record_inbound(
     if let Happening::Message(message) = &mut inbound.what
         && let Some(quoted) = &mut message.quoted
     {
-        let answered = rows::locate(writing.db, &inbound.number, &quoted.ids)?;
-        quoted.message_id = answered.map(|(_, message)| message.origins.message_id);
+        quoted.message_id = answered(writing.db, &inbound.number, &quoted.ids)?;
     }
     let appended = log::append_inbound(writing, inbound, Some(identity))?;
     Ok(if appended { Recorded::Appended } else { Recorded::Known })
+}
+
+/// Our id of the message that one of these ids names, the surest first. Unlike a fact, an answer changes nothing about what
+/// it answers, so that any id will do.
+fn answered(db: &Connection, number: &NumberName, ids: &ForeignIds) -> Result<Option<MessageId>, StoreError> {
+    let ids = ids.clone();
+    let one_by_one = [
+        ForeignIds { upstream: ids.upstream, ..ForeignIds::default() },
+        ForeignIds { external: ids.external, ..ForeignIds::default() },
+        ForeignIds { correlation: ids.correlation, ..ForeignIds::default() },
+    ];
+    for id in one_by_one {
+        if let Some((_, message)) = rows::locate(db, number, &id)? {
+            return Ok(Some(message.origins.message_id));
+        }
+    }
+    Ok(None)
 }
 
 /// Joins early facts until no id leads to further ones: a fact may bring an id that others were waiting for.

@@ -7,6 +7,7 @@ pub mod accept;
 pub mod close;
 pub mod doubts;
 pub mod expiry;
+pub mod inbound;
 pub mod list;
 pub mod log;
 pub mod outbox;
@@ -66,6 +67,14 @@ macro_rules! conformance {
             record::a_message_known_by_our_id_takes_facts_and_ids,
             record::times_are_told_as_they_are_stored,
             record::facts_recorded_together_appear_together,
+            inbound::an_event_is_told_once,
+            inbound::events_and_updates_stand_in_the_order_in_which_they_came,
+            inbound::what_is_told_at_two_numbers_is_two_events,
+            inbound::an_answer_names_the_message_it_answers,
+            inbound::an_event_whose_entry_was_trimmed_is_news_again,
+            inbound::what_waits_too_long_is_told_once_and_goes_on_waiting,
+            inbound::what_is_told_as_unattributed_comes_oldest_first,
+            inbound::a_claim_is_told_as_one,
             read::a_message_is_found_by_each_of_its_ids,
             read::an_id_names_the_newest_message_of_its_number,
             read::of_the_messages_asked_for_those_that_exist_are_given,
@@ -157,7 +166,7 @@ struct Told {
 impl Told {
     async fn by(store: &dyn Store) -> Self {
         let log = fixtures::log(store).await;
-        let mut ids: Vec<_> = log.iter().map(|event| event.update().unwrap().origins.message_id).collect();
+        let mut ids: Vec<_> = log.iter().filter_map(Event::update).map(|update| update.origins.message_id).collect();
         ids.sort();
         ids.dedup();
         let mut messages = store.messages(ids).await.unwrap();
