@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, stream};
+use futures_util::Stream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
@@ -10,11 +10,12 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use super::{
     bulk::{self, BulkOptions},
     convert::{self, Violations},
+    ready::{self, Nothing},
     status::{not_implemented, of_follow, of_list, of_look, of_not_granted, of_send, of_store},
 };
 use crate::{
     domain::{Invalid, ids::NumberName, principal::Principal, sources::Sources},
-    fanout::{Fanout, Follow},
+    fanout::Fanout,
     identity::{CredentialError, Identity, NotGranted, Visibility},
     keys::KeyRing,
     messaging::{Messaging, Waiting},
@@ -24,7 +25,6 @@ use crate::{
 /// More ids than these do not fit into one request of the default size anyway.
 const MOST_CANCELED: usize = 100_000;
 
-type Frames = Pin<Box<dyn Stream<Item = Result<v1::StreamStatusUpdatesResponse, Status>> + Send>>;
 type BulkResults = Pin<Box<dyn Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send>>;
 
 /// The callers' service.
@@ -85,7 +85,7 @@ impl MessagingApi {
 #[tonic::async_trait]
 impl MessagingService for MessagingApi {
     type SendMessagesStream = BulkResults;
-    type StreamStatusUpdatesStream = Frames;
+    type StreamStatusUpdatesStream = Nothing<v1::StreamStatusUpdatesResponse>;
 
     async fn send_message(
         &self,
@@ -170,19 +170,11 @@ impl MessagingService for MessagingApi {
     async fn stream_status_updates(
         &self,
         request: Request<v1::StreamStatusUpdatesRequest>,
-    ) -> Result<Response<Frames>, Status> {
+    ) -> Result<Response<Nothing<v1::StreamStatusUpdatesResponse>>, Status> {
         let sight = self.identity.visibility(&principal(&request)?);
         let request = convert::follow_request(request.into_inner(), sight, &self.keys)?;
         let follow = self.fanout.follow(request).await.map_err(|error| of_follow(&error))?;
-        let cursors = self.fanout.cursors().clone();
-        let frames = stream::unfold((follow, cursors), |(mut follow, cursors)| async move {
-            let next = follow.next().await?;
-            let frame = next
-                .map_err(|error| of_follow(&error))
-                .map(|frame| convert::frame(frame, Follow::position(&follow), &cursors, follow.filter().fingerprint()));
-            Some((frame, (follow, cursors)))
-        });
-        Ok(Response::new(Box::pin(frames)))
+        Ok(ready::respond(follow, convert::notice))
     }
 
     async fn commit_cursor(

@@ -8,11 +8,13 @@ pub mod authenticate;
 mod bulk;
 mod convert;
 mod messaging;
+pub mod ready;
 mod reasons;
 mod status;
 
 pub use self::{
     bulk::BulkOptions,
+    convert::Responses,
     messaging::MessagingApi,
     reasons::{CATALOGUE, Reason, SameRequestId},
 };

@@ -176,6 +176,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         streams: fanout::Options {
             max_streams: settings.streams.max,
             page: settings.streams.page,
+            live_bytes: settings.streams.live_bytes,
             drain_spread: settings.streams.drain_spread.0,
         },
         tracking: tracking::Options { unattributed_after: settings.tracking.unattributed_after.0 },

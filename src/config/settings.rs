@@ -118,6 +118,7 @@ sections! {
     StreamSettings {
         max: usize,
         page: usize,
+        live_bytes: usize,
         drain_spread: Span,
     }
     /// `[tracking]`
@@ -313,7 +314,7 @@ pub(super) fn repeats(settings: &Settings) -> Duration {
 
 /// Values that would make a part useless.
 pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
-    let counts: [(&str, usize, usize); 16] = [
+    let counts: [(&str, usize, usize); 17] = [
         ("grpc.max_message_bytes", settings.grpc.max_message_bytes, 256 << 20),
         ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize, 1_000_000),
         ("grpc.bulk_items", settings.grpc.bulk_items, 1_000_000),
@@ -325,6 +326,7 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
         ("store.commit_batch", settings.store.commit_batch, 100_000),
         ("store.readers", settings.store.readers, 256),
         ("streams.page", settings.streams.page, 100_000),
+        ("streams.live_bytes", settings.streams.live_bytes, 64 << 30),
         ("messaging.max_in_progress", settings.messaging.max_in_progress, 1_000_000),
         ("messaging.attempts", settings.messaging.attempts as usize, 100),
         ("breaker.host_failures", settings.breaker.host_failures as usize, 1_000_000),

@@ -15,20 +15,20 @@ use crate::{
 };
 
 /// A caller's sight, narrowed by what it asked for. An empty set narrows nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     choice: Choice,
     fingerprint: Fingerprint,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Choice {
     Updates(Updates),
     Inbox(Inbox),
 }
 
 /// Which status updates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Updates {
     sight: Visibility,
     numbers: HashSet<NumberName>,
@@ -38,7 +38,7 @@ struct Updates {
 }
 
 /// Which inbound events.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Inbox {
     sight: InboxSight,
     numbers: HashSet<NumberName>,
@@ -80,6 +80,14 @@ impl Filter {
             Choice::Inbox(_) => None,
         };
         messages.into_iter().flatten().copied()
+    }
+
+    /// Whether the update is of a message asked for by id.
+    pub fn names(&self, update: &Update) -> bool {
+        match &self.choice {
+            Choice::Updates(updates) => updates.messages.contains(&update.origins.message_id),
+            Choice::Inbox(_) => false,
+        }
     }
 
     /// Whether the message may be seen at all.

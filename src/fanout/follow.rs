@@ -2,26 +2,39 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    time::Instant,
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until},
 };
 
-use super::{Fanout, Filter, FollowError, FollowRequest, OnExpired, Start};
-use crate::{
-    domain::{event::Event, ids::MessageId, position::Position},
-    store::StoreError,
+use super::{
+    Cursors, Fanout, Filter, FollowError, FollowRequest, OnExpired, Start,
+    group::{Found, Kind, Over},
+    live::Member,
+    ring::Draft,
 };
+use crate::domain::{event::Event, ids::MessageId, position::Position};
 
 /// What a follower is given, one after the other.
 #[derive(Clone, Debug)]
 pub enum Frame {
-    /// An entry that passes the filter.
-    Event(Arc<Event>),
+    /// Entries that pass the filter, one or more, in the frames that [`Wire`](super::Wire) made of them.
+    Events(Bytes),
+    /// Anything else.
+    Notice(Notice),
+}
+
+/// What a follower is given beside entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
     /// A sign of life.
     Heartbeat {
         /// Age of the oldest entry not looked at yet.
@@ -63,9 +76,12 @@ pub struct Follow {
     after: Position,
     /// Entries behind `after`, read and not looked at.
     page: VecDeque<Arc<Event>>,
-    head: watch::Receiver<Position>,
+    /// The place at the head of the log, once it was reached.
+    member: Option<Member>,
     heartbeat: Duration,
     next_heartbeat: Instant,
+    /// Wakes by the next heartbeat, or earlier: frames that come meanwhile do not set it anew.
+    alarm: Pin<Box<Sleep>>,
     stage: Stage,
     open: Option<Open>,
     _place: OwnedSemaphorePermit,
@@ -77,6 +93,20 @@ enum Stage {
     Going,
     Draining,
     Ended,
+}
+
+/// What a follower finds that has seen all it had read.
+enum Next {
+    /// Frames; the position has moved behind them.
+    Frames(Bytes),
+    /// The log has to be read.
+    Elsewhere,
+    /// Nothing for as long as a heartbeat; the position has moved behind what did not pass.
+    Quiet,
+    /// The process ends.
+    Drain,
+    /// Its group is over.
+    Over(Over),
 }
 
 /// The messages that are waited for, with `until_final`.
@@ -94,18 +124,19 @@ impl Follow {
         gap: Option<Position>,
         request: FollowRequest,
     ) -> Self {
-        let head = fanout.store.head();
         let open =
             request.until_final.then(|| Open { messages: request.filter.messages().collect(), upto: Position::START });
+        let next_heartbeat = Instant::now() + request.heartbeat;
         Self {
             fanout,
             filter: request.filter,
             on_expired: request.on_expired,
             after,
             page: VecDeque::new(),
-            head,
+            member: None,
             heartbeat: request.heartbeat,
-            next_heartbeat: Instant::now() + request.heartbeat,
+            next_heartbeat,
+            alarm: Box::pin(sleep_until(next_heartbeat)),
             stage: Stage::Starting { gap, start: request.start },
             open,
             _place: place,
@@ -120,6 +151,11 @@ impl Follow {
     /// The filter that was asked for.
     pub const fn filter(&self) -> &Filter {
         &self.filter
+    }
+
+    /// Cursors of the log that it follows.
+    pub const fn cursors(&self) -> &Cursors {
+        self.fanout.cursors()
     }
 
     /// With `until_final`: strikes off the messages that are final already.
@@ -148,6 +184,25 @@ impl Follow {
         frame.transpose()
     }
 
+    /// The next entries, for as long as the follower stands at the head of the log; `None` whenever what comes next is for
+    /// [`next`](Self::next) to tell. Needs no more memory while it waits than the follower itself.
+    ///
+    /// Positions move only with what is returned.
+    pub fn poll_at_head(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !matches!(self.stage, Stage::Going) || self.member.is_none() || !self.page.is_empty() || self.open.is_some()
+        {
+            return Poll::Ready(None);
+        }
+        match ready!(self.poll_ahead(context)) {
+            Next::Frames(frames) => {
+                self.next_heartbeat = Instant::now() + self.heartbeat;
+                Poll::Ready(Some(frames))
+            }
+            // Each of these is found again by whoever looks again.
+            Next::Elsewhere | Next::Quiet | Next::Drain | Next::Over(_) => Poll::Ready(None),
+        }
+    }
+
     async fn advance(&mut self) -> Result<Option<Frame>, FollowError> {
         match &self.stage {
             Stage::Going => {}
@@ -155,7 +210,7 @@ impl Follow {
             Stage::Draining => return Err(FollowError::Draining),
             &Stage::Gap(from) => {
                 self.stage = Stage::Going;
-                return Ok(Some(Frame::Gap { from }));
+                return Ok(Some(Frame::Notice(Notice::Gap { from })));
             }
             Stage::Starting { gap, start } => {
                 let (gap, from_oldest) = (*gap, *start == Start::Earliest);
@@ -169,18 +224,13 @@ impl Follow {
             }
         }
         loop {
-            while let Some(event) = self.page.pop_front() {
-                // A hole: what stood there was trimmed before it could be read.
-                if event.position != self.after.next() {
-                    let to = Position(event.position.0 - 1);
-                    self.page.push_front(event);
-                    return self.jump(to).await;
-                }
-                self.after = event.position;
-                self.strike_off(&event);
-                if self.filter.passes(&event) {
-                    return Ok(Some(Frame::Event(event)));
-                }
+            let frames = self.pass_on();
+            if !frames.is_empty() {
+                return Ok(Some(Frame::Events(frames.into_frames())));
+            }
+            // A hole: what stood there was trimmed before it could be read.
+            if let Some(event) = self.page.front() {
+                return self.jump(Position(event.position.0 - 1)).await;
             }
             if self.open.as_ref().is_some_and(|open| open.messages.is_empty() && self.after >= open.upto) {
                 return Ok(None);
@@ -191,19 +241,86 @@ impl Follow {
             }
             // A long stretch without a match must not keep others from running.
             tokio::task::consume_budget().await;
-            let gone = self.fill().await?;
-            if self.page.is_empty() {
-                // All that lay ahead was trimmed, so that no entry shows the hole.
-                if let Some(up_to) = gone {
-                    return self.jump(up_to).await;
+            match poll_fn(|context| self.poll_ahead(context)).await {
+                Next::Frames(frames) => return Ok(Some(Frame::Events(frames))),
+                Next::Drain => {}
+                Next::Over(Over::Forgotten) => self.member = None,
+                Next::Over(Over::Failed(error)) => return Err(error.into()),
+                next @ (Next::Quiet | Next::Elsewhere) => {
+                    let gone = self.fill().await?;
+                    // All that lay ahead was trimmed, so that no entry shows the hole.
+                    if self.page.is_empty()
+                        && let Some(up_to) = gone
+                    {
+                        return self.jump(up_to).await;
+                    }
+                    match next {
+                        // What has come in this moment is read already: the heartbeat tells how old it is.
+                        Next::Quiet => return Ok(Some(self.sign_of_life(Idle::CaughtUp))),
+                        _ if self.page.is_empty() && self.member.is_none() => self.join()?,
+                        _ if Instant::now() >= self.next_heartbeat && !self.page.is_empty() => {
+                            return Ok(Some(self.sign_of_life(Idle::CatchingUp)));
+                        }
+                        _ => {}
+                    }
                 }
-                if let Some(frame) = self.wait().await? {
-                    return Ok(Some(frame));
-                }
-            } else if Instant::now() >= self.next_heartbeat {
-                return Ok(Some(self.sign_of_life(Idle::CatchingUp)));
             }
         }
+    }
+
+    /// The frames of what passes in the page, up to its end or to a hole, at most one piece of them.
+    fn pass_on(&mut self) -> Draft {
+        let mut frames = Draft::default();
+        while !frames.is_full()
+            && let Some(event) = self.page.pop_front_if(|event| event.position == self.after.next())
+        {
+            self.after = event.position;
+            self.strike_off(&event);
+            if self.filter.passes(&event) {
+                self.fanout.live.frame(&event, self.filter.fingerprint(), &mut frames);
+            }
+        }
+        frames
+    }
+
+    /// Takes a place at the head of the log. What was committed since the last look is still to be read from there.
+    fn join(&mut self) -> Result<(), FollowError> {
+        let kind = if self.open.is_some() { Kind::UntilFinal } else { Kind::Frames };
+        match self.fanout.live.join(&self.filter, kind) {
+            Ok(member) => self.member = Some(member),
+            // Nobody is let in any more, which the follower learns when it looks again.
+            Err(_) if self.fanout.draining.is_cancelled() => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// Looks at the head of the log, and waits there no longer than until the next heartbeat.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        let Some(member) = &self.member else { return Poll::Ready(Next::Elsewhere) };
+        // Before the look at the ring: it has all that passes up to here.
+        let handed_on = self.fanout.live.handed_on();
+        match member.poll_ahead(context, self.after) {
+            Poll::Ready(Found::Frames(frames, last)) => {
+                self.after = last;
+                return Poll::Ready(Next::Frames(frames));
+            }
+            Poll::Ready(Found::Elsewhere) => return Poll::Ready(Next::Elsewhere),
+            Poll::Ready(Found::Over(over)) => return Poll::Ready(Next::Over(over)),
+            Poll::Pending => {}
+        }
+        // After the place in the group was taken: whoever drains wakes all who wait there.
+        if self.fanout.live.is_drained() {
+            return Poll::Ready(Next::Drain);
+        }
+        while self.alarm.as_mut().poll(context).is_ready() {
+            if Instant::now() >= self.next_heartbeat {
+                self.after = self.after.max(handed_on);
+                return Poll::Ready(Next::Quiet);
+            }
+            self.alarm.as_mut().reset(self.next_heartbeat);
+        }
+        Poll::Pending
     }
 
     /// Takes the next entries, if there are any and none are left. Tells up to where entries were trimmed before that.
@@ -217,26 +334,11 @@ impl Follow {
         Ok((up_to > self.after).then_some(up_to))
     }
 
-    /// Waits for entries, and no longer than until the next heartbeat or a drain.
-    async fn wait(&mut self) -> Result<Option<Frame>, FollowError> {
-        let after = self.after;
-        let came = tokio::select! {
-            biased;
-            () = self.fanout.draining.cancelled() => return Ok(None),
-            moved = self.head.wait_for(|head| *head > after) => {
-                moved.map_err(|_| StoreError::Unknown)?;
-                true
-            }
-            () = tokio::time::sleep_until(self.next_heartbeat) => false,
-        };
-        Ok(if came { None } else { Some(self.sign_of_life(Idle::CaughtUp)) })
-    }
-
     /// Asks the subscriber to come back, later than some and earlier than others.
     fn drain(&mut self) -> Frame {
         self.stage = Stage::Draining;
         let chance = self.fanout.sources.chance();
-        Frame::Drain { reconnect_after: self.fanout.options.drain_spread.mul_f64(chance) }
+        Frame::Notice(Notice::Drain { reconnect_after: self.fanout.options.drain_spread.mul_f64(chance) })
     }
 
     /// Entries up to `to` were trimmed while this follower was behind.
@@ -254,7 +356,7 @@ impl Follow {
             open.upto = *self.fanout.store.head().borrow();
         }
         self.after = to;
-        Ok(Some(Frame::Gap { from }))
+        Ok(Some(Frame::Notice(Notice::Gap { from })))
     }
 
     fn strike_off(&mut self, event: &Event) {
@@ -271,6 +373,7 @@ impl Follow {
         let now = self.fanout.sources.now();
         let oldest = self.page.front().map(|event| event.observed_at());
         let head_lag = oldest.and_then(|at| Duration::try_from(now.duration_since(at)).ok()).unwrap_or_default();
-        Frame::Heartbeat { head_lag, backlog: u64::try_from(head.0 - self.after.0).unwrap_or_default(), idle }
+        let backlog = u64::try_from(head.0 - self.after.0).unwrap_or_default();
+        Frame::Notice(Notice::Heartbeat { head_lag, backlog, idle })
     }
 }

@@ -1,27 +1,32 @@
 //! Following the log: from a place, through a filter, for as long as it is wanted.
 //!
-//! A follower is a position and a filter. It reads the log page by page, from memory at its end and from disk further
-//! back, and holds at most one page. So being slow costs a follower time and never data, and costs the others nothing.
-//! Knows no protobuf; called by `api`.
+//! A follower is a position and a filter. Behind the head of the log it reads page by page and holds at most one page; at
+//! the head it takes frames that were made once for all who have the same filter. So being slow costs a follower time and
+//! never data, and costs the others nothing. Knows no protobuf: what frames look like is handed in as a [`Wire`]. Called
+//! by `api`.
 
 mod cursor;
 mod filter;
 mod follow;
+mod group;
+mod live;
+mod ring;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, TryAcquireError};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use self::live::Live;
 pub use self::{
     cursor::{CursorError, Cursors},
     filter::Filter,
-    follow::{Follow, Frame, Idle},
+    follow::{Follow, Frame, Idle, Notice},
 };
 pub use crate::domain::signed::Fingerprint;
 use crate::{
-    domain::{position::Position, sources::Sources},
+    domain::{event::Event, position::Position, sources::Sources},
     store::{Store, StoreError},
 };
 
@@ -32,20 +37,35 @@ pub struct Options {
     pub max_streams: usize,
     /// How many entries a follower takes at a time: what it holds at most.
     pub page: usize,
+    /// How many bytes of frames are kept in memory for those who stand at the head of the log.
+    pub live_bytes: usize,
     /// Followers are asked to wait up to this long before they come back after a drain.
     pub drain_spread: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_streams: 10_000, page: 128, drain_spread: Duration::from_secs(5) }
+        Self { max_streams: 10_000, page: 128, live_bytes: 16 << 20, drain_spread: Duration::from_secs(5) }
     }
+}
+
+/// How frames look, which only the doors know. An entry's frame is its body and the cursor behind it, and the body is the
+/// same for everyone.
+pub trait Wire: Send + Sync + 'static {
+    /// The body of an entry's frame.
+    fn body(&self, event: &Event) -> Vec<u8>;
+
+    /// Appends the frame with this cursor and body.
+    fn frame(&self, cursor: &str, body: &[u8], frames: &mut Vec<u8>);
 }
 
 /// The shared part of all followers.
 #[derive(Clone)]
 pub struct Fanout {
     store: Arc<dyn Store>,
+    live: Arc<Live>,
+    /// Reads the head of the log for as long as anybody follows or may begin to.
+    _reading: Arc<AbortOnDropHandle<()>>,
     cursors: Cursors,
     sources: Sources,
     options: Options,
@@ -119,16 +139,21 @@ pub enum FollowError {
 }
 
 impl Fanout {
-    /// Over this log. `draining` ends every follower, each after a drain frame.
-    pub fn new(store: Arc<dyn Store>, sources: Sources, options: Options, draining: CancellationToken) -> Self {
-        Self {
-            cursors: Cursors::of(store.epoch(), &store.cursor_key()),
-            places: Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS))),
-            store,
-            sources,
-            options,
-            draining,
-        }
+    /// Over this log, with frames that look like this. `draining` ends every follower, each after a drain frame. Starts a
+    /// task, so that a runtime is needed.
+    pub fn spawn(
+        store: Arc<dyn Store>,
+        wire: Arc<dyn Wire>,
+        sources: Sources,
+        options: Options,
+        draining: CancellationToken,
+    ) -> Self {
+        let cursors = Cursors::of(store.epoch(), &store.cursor_key());
+        let live = Live::new(Arc::clone(&store), cursors.clone(), wire, draining.clone(), options.live_bytes);
+        let live = Arc::new(live);
+        let reading = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&live).run()));
+        let places = Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS)));
+        Self { store, live, _reading: Arc::new(reading), cursors, sources, options, places, draining }
     }
 
     /// Cursors of this log.

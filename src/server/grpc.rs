@@ -15,7 +15,7 @@ use tower::Layer;
 
 use super::incoming;
 use crate::{
-    api::{MessagingApi, authenticate::AuthenticateLayer},
+    api::{MessagingApi, authenticate::AuthenticateLayer, ready::Ready},
     config::Grpc,
     identity::Identity,
     proto::{self, v1::messaging_service_server::MessagingServiceServer},
@@ -43,7 +43,7 @@ pub(super) async fn serve<H: Health>(
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         .http2_max_header_list_size(16 * 1024)
         // Only the messaging service asks who calls; health and reflection answer everyone.
-        .add_service(AuthenticateLayer::new(identity).layer(messaging))
+        .add_service(AuthenticateLayer::new(identity).layer(Ready(messaging)))
         .add_service(health)
         .add_optional_service(v1)
         .add_optional_service(v1alpha)

@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    api::MessagingApi,
+    api::{MessagingApi, Responses},
     config::Config,
     domain::sources::Sources,
     fanout::Fanout,
@@ -142,7 +142,8 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let tracking =
         Tracking::new(Arc::clone(&store), Arc::clone(&keys), vault.clone(), sources.clone(), config.tracking);
     let unattributed = AbortOnDropHandle::new(tokio::spawn(tracking.clone().run_unattributed(draining.clone())));
-    let fanout = Fanout::new(Arc::clone(&store), sources.clone(), config.streams, draining.clone());
+    let fanout =
+        Fanout::spawn(Arc::clone(&store), Arc::new(Responses), sources.clone(), config.streams, draining.clone());
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, draining.clone());
     let retention = AbortOnDropHandle::new(tokio::spawn(trimming));
     let api = MessagingApi::new(

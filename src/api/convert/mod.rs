@@ -10,11 +10,14 @@ mod reply;
 mod send;
 mod times;
 mod violations;
+mod wire;
 
+pub use self::wire::Responses;
 pub(super) use self::{
     filter::{follow_request, message_ids},
     list::{list_request, list_response},
-    reply::{cancel_response, frame, message, rpc_status},
+    reply::{cancel_response, message, notice, rpc_status},
     send::send_request,
     violations::Violations,
+    wire::message_head,
 };

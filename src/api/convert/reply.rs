@@ -14,7 +14,7 @@ use crate::{
         recipient::Recipient,
         status::{Origin, Status},
     },
-    fanout::{Cursors, Fingerprint, Frame, Idle},
+    fanout::{Cursors, Fingerprint, Idle, Notice},
     messaging::{CancelOutcome, CancelResult},
     proto::v1,
 };
@@ -80,21 +80,17 @@ pub(in crate::api) fn cancel_response(results: Vec<CancelResult>) -> v1::CancelM
     v1::CancelMessagesResponse { results: results.collect() }
 }
 
-/// A frame of a stream that resumes behind `after`.
-pub(in crate::api) fn frame(
-    frame: Frame,
+/// A notice in a stream that resumes behind `after`.
+pub(in crate::api) fn notice(
+    notice: Notice,
     after: Position,
     cursors: &Cursors,
     filter: Fingerprint,
 ) -> v1::StreamStatusUpdatesResponse {
     use v1::stream_status_updates_response::Frame as Wire;
     let cursor = cursors.encode(after, filter);
-    let frame = match frame {
-        Frame::Event(event) => {
-            let told = event.update().map(update);
-            return v1::StreamStatusUpdatesResponse { cursor, frame: told.map(Wire::Update) };
-        }
-        Frame::Heartbeat { head_lag, backlog, idle } => Wire::Heartbeat(v1::Heartbeat {
+    let frame = match notice {
+        Notice::Heartbeat { head_lag, backlog, idle } => Wire::Heartbeat(v1::Heartbeat {
             head_lag: Some(proto_span(head_lag)),
             backlog: i64::try_from(backlog).unwrap_or(i64::MAX),
             idle_reason: match idle {
@@ -105,19 +101,19 @@ pub(in crate::api) fn frame(
             .into(),
             unacknowledged: 0,
         }),
-        Frame::Gap { from } => Wire::Gap(v1::Gap {
+        Notice::Gap { from } => Wire::Gap(v1::Gap {
             from: if from == Position::START { String::new() } else { cursors.encode(from, filter) },
             to: cursor.clone(),
             reason: v1::GapReason::Retention.into(),
         }),
-        Frame::Drain { reconnect_after } => {
+        Notice::Drain { reconnect_after } => {
             Wire::Drain(v1::Drain { reconnect_after: Some(proto_span(reconnect_after)) })
         }
     };
     v1::StreamStatusUpdatesResponse { cursor, frame: Some(frame) }
 }
 
-fn update(update: &Update) -> v1::StatusUpdate {
+pub(super) fn update(update: &Update) -> v1::StatusUpdate {
     let origins = &update.origins;
     let (observed, raw_status, failed) = match &update.observed {
         Observed::Reached(reached) => (status(*reached), String::new(), None),
