@@ -36,6 +36,23 @@ pub struct BulkOptions {
     pub bytes: u32,
 }
 
+/// What ends a stream that the caller goes on with.
+pub(super) struct Ending {
+    /// The gateway is about to end.
+    pub(super) draining: CancellationToken,
+    /// The stream's connection has become too old.
+    pub(super) leave_at: Option<Instant>,
+}
+
+impl Ending {
+    async fn comes(self) {
+        match self.leave_at {
+            Some(at) => drop(tokio::time::timeout_at(at, self.draining.cancelled()).await),
+            None => self.draining.cancelled().await,
+        }
+    }
+}
+
 /// What all items of a stream share.
 struct Bulk {
     api: MessagingApi,
@@ -51,7 +68,7 @@ pub(super) fn results(
     principal: Principal,
     deadline: Option<Instant>,
     items: Streaming<v1::SendMessagesRequest>,
-    ending: CancellationToken,
+    ending: Ending,
     options: BulkOptions,
 ) -> impl Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send {
     let bulk = Arc::new(Bulk { api, principal, deadline, keys: Mutex::default() });
@@ -60,7 +77,7 @@ pub(super) fn results(
     let broken: Arc<OnceLock<Status>> = Arc::default();
     let (drained, broke) = (Arc::clone(&broken), Arc::clone(&broken));
     let ended = async move {
-        ending.cancelled_owned().await;
+        ending.comes().await;
         drained.get_or_init(draining);
     };
     let readable = items

@@ -9,9 +9,10 @@ use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use super::{
     bulk::{self, BulkOptions},
+    connection::Connection,
     convert::{self, Violations},
     ready::{self, Nothing},
-    status::{not_implemented, of_follow, of_list, of_look, of_not_granted, of_send, of_store},
+    status::{of_commit, of_follow, of_list, of_look, of_not_granted, of_send, of_store},
 };
 use crate::{
     domain::{Invalid, ids::NumberName, principal::Principal, sources::Sources},
@@ -102,7 +103,10 @@ impl MessagingService for MessagingApi {
     ) -> Result<Response<BulkResults>, Status> {
         let principal = principal(&request)?;
         let deadline = deadline(request.metadata());
-        let ending = self.ending.clone();
+        let ending = bulk::Ending {
+            draining: self.ending.clone(),
+            leave_at: Connection::leave_at(&request, self.sources.chance()),
+        };
         let results = bulk::results(self.clone(), principal, deadline, request.into_inner(), ending, self.bulk);
         Ok(Response::new(Box::pin(results)))
     }
@@ -172,16 +176,30 @@ impl MessagingService for MessagingApi {
         request: Request<v1::StreamStatusUpdatesRequest>,
     ) -> Result<Response<Nothing<v1::StreamStatusUpdatesResponse>>, Status> {
         let sight = self.identity.visibility(&principal(&request)?);
-        let request = convert::follow_request(request.into_inner(), sight, &self.keys)?;
+        let leave_at = Connection::leave_at(&request, self.sources.chance());
+        let request = convert::follow_request(request.into_inner(), sight, &self.keys, leave_at)?;
         let follow = self.fanout.follow(request).await.map_err(|error| of_follow(&error))?;
         Ok(ready::respond(follow, convert::notice))
     }
 
     async fn commit_cursor(
         &self,
-        _: Request<v1::CommitCursorRequest>,
+        request: Request<v1::CommitCursorRequest>,
     ) -> Result<Response<v1::CommitCursorResponse>, Status> {
-        Err(not_implemented("CommitCursor"))
+        let Principal { caller } = principal(&request)?;
+        let v1::CommitCursorRequest { subscription, cursor } = request.into_inner();
+        let mut wrong = Violations::default();
+        if subscription.is_empty() {
+            wrong.add("subscription", "is required");
+        }
+        let name = convert::subscription(&mut wrong, &subscription);
+        if cursor.is_empty() {
+            wrong.add("cursor", "is required");
+        }
+        let name = wrong.finish(name)?;
+        let acknowledged = self.fanout.commit(&caller, name, &cursor).await.map_err(|error| of_commit(&error))?;
+        let backlog = i64::try_from(acknowledged.backlog).unwrap_or(i64::MAX);
+        Ok(Response::new(v1::CommitCursorResponse { cursor: acknowledged.cursor, backlog }))
     }
 }
 

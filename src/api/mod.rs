@@ -6,6 +6,7 @@
 
 pub mod authenticate;
 mod bulk;
+mod connection;
 mod convert;
 mod messaging;
 pub mod ready;
@@ -14,6 +15,7 @@ mod status;
 
 pub use self::{
     bulk::BulkOptions,
+    connection::Connection,
     convert::Responses,
     messaging::MessagingApi,
     reasons::{CATALOGUE, Reason, SameRequestId},

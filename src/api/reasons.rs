@@ -116,16 +116,23 @@ reasons! {
         "Updates behind the start of the stream were trimmed. Metadata: `oldest_cursor`, `oldest_time`.";
     CursorInvalid = "CURSOR_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",
         "The cursor was not made by this gateway for a stream with this filter and caller, or it was changed.";
+    SubscriptionNotFound = "SUBSCRIPTION_NOT_FOUND", NotFound, retryable: false, NotApplicable, acts: "caller",
+        "The caller has no such subscription: no stream has named it yet, or it was not used for a long time.";
+    SubscriptionFilterChanged = "SUBSCRIPTION_FILTER_CHANGED", FailedPrecondition, retryable: false, NotApplicable,
+        acts: "caller",
+        "The subscription was made by a stream with another filter. A stream that names a start gives it the new one.";
+    SubscriptionTakenOver = "SUBSCRIPTION_TAKEN_OVER", Aborted, retryable: false, NotApplicable, acts: "caller",
+        "A newer stream of this caller carries the subscription.";
+    SubscriptionsExceeded = "SUBSCRIPTIONS_EXCEEDED", ResourceExhausted, retryable: false, NotApplicable, acts: "caller",
+        "The caller has as many subscriptions as it may.";
     PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",
         "The page token was not made by this gateway for a list with this filter and caller, or it was changed.";
     Overloaded = "OVERLOADED", Unavailable, retryable: true, Safe, acts: "nobody",
         "Too much is going on. This call stored and sent nothing.";
     Draining = "DRAINING", Unavailable, retryable: true, Safe, acts: "nobody",
-        "The gateway is shutting down; another one, or the next one, serves the call.";
+        "The gateway is shutting down, or the connection has become too old; call again over another one.";
     StoreUnavailable = "STORE_UNAVAILABLE", Unavailable, retryable: true, Safe, acts: "platform team",
         "The gateway's store failed. What Pilot Status had not accepted by then was not sent.";
-    NotImplemented = "NOT_IMPLEMENTED", Unimplemented, retryable: false, NotApplicable, acts: "caller",
-        "This version of the gateway does not serve it yet.";
 }
 
 #[cfg(test)]

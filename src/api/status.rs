@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::reasons::{DOMAIN, Reason};
 use crate::{
     domain::ids::MessageId,
-    fanout::{CursorError, FollowError},
+    fanout::{CommitError, CursorError, FollowError},
     identity::{CredentialError, NotGranted},
     messaging::{ListError, LookError, PageTokenError, SendError},
     store::StoreError,
@@ -72,11 +72,6 @@ pub(super) fn invalid_request(violations: Vec<FieldViolation>) -> Status {
     answer.into_status_as(entry.code, entry.word.to_owned(), |details| {
         details.set_bad_request(violations);
     })
-}
-
-/// Something that a later version serves.
-pub(super) fn not_implemented(what: &str) -> Status {
-    Answer::new(Reason::NotImplemented, format!("{what} is not served by this version")).into_status()
 }
 
 /// For a stream whose reading the gateway's end has stopped.
@@ -191,14 +186,7 @@ pub(super) fn of_follow(error: &FollowError) -> Status {
             let answer = Answer::new(Reason::Overloaded, "as many streams are open as may be");
             answer.retry_after(DEFAULT_WAIT).into_status()
         }
-        FollowError::Cursor(error) => {
-            let why = match error {
-                CursorError::NotOurs => "not_ours",
-                CursorError::OtherLog => "other_log",
-                CursorError::OtherFilter => "other_filter",
-            };
-            Answer::new(Reason::CursorInvalid, error.to_string()).with("cause", why).into_status()
-        }
+        FollowError::Cursor(error) => of_cursor(*error),
         FollowError::Expired { oldest, oldest_time } => {
             let answer = Answer::new(Reason::CursorExpired, "updates behind the start of the stream were trimmed");
             let answer = answer.with("oldest_cursor", oldest);
@@ -210,12 +198,41 @@ pub(super) fn of_follow(error: &FollowError) -> Status {
         FollowError::UnknownMessage => {
             Answer::new(Reason::MessageNotFound, "a message in filter.message_ids does not exist").into_status()
         }
+        FollowError::OtherFilter => {
+            let text = "the subscription was made with another filter; name a start to give it this one";
+            Answer::new(Reason::SubscriptionFilterChanged, text).into_status()
+        }
+        FollowError::TooManySubscriptions => {
+            let text = "the caller has as many subscriptions as it may";
+            Answer::new(Reason::SubscriptionsExceeded, text).into_status()
+        }
+        FollowError::TakenOver => {
+            Answer::new(Reason::SubscriptionTakenOver, "a newer stream carries the subscription").into_status()
+        }
         FollowError::Draining => {
-            let answer = Answer::new(Reason::Draining, "the gateway is shutting down; resume with the last cursor");
+            let answer =
+                Answer::new(Reason::Draining, "the gateway or the connection ends; resume with the last cursor");
             answer.retry_after(DEFAULT_WAIT).into_status()
         }
         FollowError::Store(error) => of_store(error),
     }
+}
+
+pub(super) fn of_commit(error: &CommitError) -> Status {
+    match error {
+        CommitError::Unknown => Answer::new(Reason::SubscriptionNotFound, "no such subscription").into_status(),
+        CommitError::Cursor(error) => of_cursor(*error),
+        CommitError::Store(error) => of_store(error),
+    }
+}
+
+fn of_cursor(error: CursorError) -> Status {
+    let why = match error {
+        CursorError::NotOurs => "not_ours",
+        CursorError::OtherLog => "other_log",
+        CursorError::OtherFilter => "other_filter",
+    };
+    Answer::new(Reason::CursorInvalid, error.to_string()).with("cause", why).into_status()
 }
 
 /// The table for answers of Pilot Status that refuse. Its own code is the reason wherever it gives one that can be.

@@ -81,6 +81,10 @@ pub struct Grpc {
     pub keepalive_interval: Duration,
     /// How long that sign is waited for.
     pub keepalive_timeout: Duration,
+    /// How old a connection may become before the other side is told to open another one; `None`: as old as it will.
+    pub max_connection_age: Option<Duration>,
+    /// How much longer calls in flight on it may take.
+    pub max_connection_age_grace: Duration,
 }
 
 /// What is logged.
@@ -154,6 +158,8 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             max_connections: settings.grpc.max_connections,
             keepalive_interval: settings.grpc.keepalive_interval.0,
             keepalive_timeout: settings.grpc.keepalive_timeout.0,
+            max_connection_age: Some(settings.grpc.max_connection_age.0).filter(|age| !age.is_zero()),
+            max_connection_age_grace: settings.grpc.max_connection_age_grace.0,
         },
         http_listen: settings.http.listen,
         http: http::Options { max_body_bytes: settings.http.max_body_bytes },
@@ -178,6 +184,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             page: settings.streams.page,
             live_bytes: settings.streams.live_bytes,
             drain_spread: settings.streams.drain_spread.0,
+            max_subscriptions: settings.streams.max_subscriptions,
         },
         tracking: tracking::Options { unattributed_after: settings.tracking.unattributed_after.0 },
         retention: store::retention::Options {
@@ -185,6 +192,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             messages: settings.retention.messages.0,
             open: settings.retention.open.0,
             early: settings.retention.early.0,
+            subscriptions: settings.retention.subscriptions.0,
             max_bytes: settings.retention.max_bytes,
             repeats,
             interval: settings.retention.interval.0,

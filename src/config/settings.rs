@@ -62,6 +62,8 @@ sections! {
         max_connections: usize,
         keepalive_interval: Span,
         keepalive_timeout: Span,
+        max_connection_age: Span,
+        max_connection_age_grace: Span,
     }
     /// `[http]`
     HttpSettings {
@@ -120,6 +122,7 @@ sections! {
         page: usize,
         live_bytes: usize,
         drain_spread: Span,
+        max_subscriptions: usize,
     }
     /// `[tracking]`
     TrackingSettings {
@@ -131,6 +134,7 @@ sections! {
         messages: Span,
         open: Span,
         early: Span,
+        subscriptions: Span,
         max_bytes: u64,
         interval: Span,
     }
@@ -314,7 +318,7 @@ pub(super) fn repeats(settings: &Settings) -> Duration {
 
 /// Values that would make a part useless.
 pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
-    let counts: [(&str, usize, usize); 17] = [
+    let counts: [(&str, usize, usize); 18] = [
         ("grpc.max_message_bytes", settings.grpc.max_message_bytes, 256 << 20),
         ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize, 1_000_000),
         ("grpc.bulk_items", settings.grpc.bulk_items, 1_000_000),
@@ -327,6 +331,7 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
         ("store.readers", settings.store.readers, 256),
         ("streams.page", settings.streams.page, 100_000),
         ("streams.live_bytes", settings.streams.live_bytes, 64 << 30),
+        ("streams.max_subscriptions", settings.streams.max_subscriptions, 1_000_000),
         ("messaging.max_in_progress", settings.messaging.max_in_progress, 1_000_000),
         ("messaging.attempts", settings.messaging.attempts as usize, 100),
         ("breaker.host_failures", settings.breaker.host_failures as usize, 1_000_000),
@@ -345,6 +350,8 @@ pub(super) fn check_bounds(settings: &Settings, wrong: &mut Vec<String>) {
     let spans = [
         ("grpc.keepalive_interval", settings.grpc.keepalive_interval, Duration::from_secs(1), day),
         ("grpc.keepalive_timeout", settings.grpc.keepalive_timeout, Duration::from_secs(1), day),
+        ("grpc.max_connection_age", settings.grpc.max_connection_age, Duration::ZERO, 365 * day),
+        ("grpc.max_connection_age_grace", settings.grpc.max_connection_age_grace, Duration::from_millis(1), day),
         ("upstream.timeout", settings.upstream.timeout, Duration::from_millis(1), day),
         ("upstream.connect_timeout", settings.upstream.connect_timeout, Duration::from_millis(1), day),
         ("messaging.slot_wait", settings.messaging.slot_wait, Duration::ZERO, day),

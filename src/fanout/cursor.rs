@@ -48,6 +48,12 @@ impl Cursors {
 
     /// The position of a cursor made for this log and filter. None lies behind `head`.
     pub fn decode(&self, text: &str, filter: Fingerprint, head: Position) -> Result<Position, CursorError> {
+        let (position, made_for) = self.read(text, head)?;
+        if made_for == filter { Ok(position) } else { Err(CursorError::OtherFilter) }
+    }
+
+    /// The position of a cursor made for this log, and the filter it was made for.
+    pub(super) fn read(&self, text: &str, head: Position) -> Result<(Position, Fingerprint), CursorError> {
         let bytes: [u8; SIGNED] = self.key.open(text).ok_or(CursorError::NotOurs)?;
         if bytes[0] != VERSION {
             return Err(CursorError::NotOurs);
@@ -61,7 +67,7 @@ impl Cursors {
         if word(1) != self.epoch.0.to_be_bytes() || position > head {
             return Err(CursorError::OtherLog);
         }
-        if word(17) == filter.0 { Ok(position) } else { Err(CursorError::OtherFilter) }
+        Ok((position, Fingerprint(word(17))))
     }
 }
 

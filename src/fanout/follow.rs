@@ -16,56 +16,14 @@ use tokio::{
 };
 
 use super::{
-    Cursors, Fanout, Filter, FollowError, FollowRequest, OnExpired, Start,
+    Beginning, Cursors, Fanout, Filter, FollowError, FollowRequest, OnExpired, Start,
+    frame::{Frame, Idle, Notice},
     group::{Found, Kind, Over},
     live::Member,
     ring::Draft,
+    subscription::Held,
 };
 use crate::domain::{event::Event, ids::MessageId, position::Position};
-
-/// What a follower is given, one after the other.
-#[derive(Clone, Debug)]
-pub enum Frame {
-    /// Entries that pass the filter, one or more, in the frames that [`Wire`](super::Wire) made of them.
-    Events(Bytes),
-    /// Anything else.
-    Notice(Notice),
-}
-
-/// What a follower is given beside entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A sign of life.
-    Heartbeat {
-        /// Age of the oldest entry not looked at yet.
-        head_lag: Duration,
-        /// How many entries lie ahead.
-        backlog: u64,
-        /// Why nothing else came.
-        idle: Idle,
-    },
-    /// Entries were trimmed before they could be read.
-    Gap {
-        /// The last position before them.
-        from: Position,
-    },
-    /// The process is about to end.
-    Drain {
-        /// How long to wait before coming back.
-        reconnect_after: Duration,
-    },
-}
-
-/// Why a follower is given a heartbeat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Idle {
-    /// It has just begun.
-    Started,
-    /// It has seen everything.
-    CaughtUp,
-    /// It reads old entries, of which none passed lately.
-    CatchingUp,
-}
 
 /// A follower: a position and a filter.
 pub struct Follow {
@@ -80,6 +38,10 @@ pub struct Follow {
     member: Option<Member>,
     heartbeat: Duration,
     next_heartbeat: Instant,
+    /// When it is asked to come back over another connection.
+    retire_at: Option<Instant>,
+    /// Its hold on the subscription that it carries.
+    held: Option<Box<Held>>,
     /// Wakes by the next heartbeat, or earlier: frames that come meanwhile do not set it anew.
     alarm: Pin<Box<Sleep>>,
     stage: Stage,
@@ -103,8 +65,8 @@ enum Next {
     Elsewhere,
     /// Nothing for as long as a heartbeat; the position has moved behind what did not pass.
     Quiet,
-    /// The process ends.
-    Drain,
+    /// The process or the connection ends, or a newer stream carries the subscription.
+    Ending,
     /// Its group is over.
     Over(Over),
 }
@@ -120,13 +82,15 @@ impl Follow {
     pub(super) fn at(
         fanout: Fanout,
         place: OwnedSemaphorePermit,
-        after: Position,
-        gap: Option<Position>,
+        beginning: Beginning,
+        held: Option<Held>,
         request: FollowRequest,
     ) -> Self {
+        let Beginning { after, gap } = beginning;
         let open =
             request.until_final.then(|| Open { messages: request.filter.messages().collect(), upto: Position::START });
         let next_heartbeat = Instant::now() + request.heartbeat;
+        let wake_at = request.retire_at.map_or(next_heartbeat, |at| at.min(next_heartbeat));
         Self {
             fanout,
             filter: request.filter,
@@ -136,7 +100,9 @@ impl Follow {
             member: None,
             heartbeat: request.heartbeat,
             next_heartbeat,
-            alarm: Box::pin(sleep_until(next_heartbeat)),
+            retire_at: request.retire_at,
+            held: held.map(Box::new),
+            alarm: Box::pin(sleep_until(wake_at)),
             stage: Stage::Starting { gap, start: request.start },
             open,
             _place: place,
@@ -189,8 +155,8 @@ impl Follow {
     ///
     /// Positions move only with what is returned.
     pub fn poll_at_head(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if !matches!(self.stage, Stage::Going) || self.member.is_none() || !self.page.is_empty() || self.open.is_some()
-        {
+        let at_head = self.member.is_some() && self.page.is_empty() && self.open.is_none();
+        if !matches!(self.stage, Stage::Going) || !at_head || self.is_ending() {
             return Poll::Ready(None);
         }
         match ready!(self.poll_ahead(context)) {
@@ -199,11 +165,14 @@ impl Follow {
                 Poll::Ready(Some(frames))
             }
             // Each of these is found again by whoever looks again.
-            Next::Elsewhere | Next::Quiet | Next::Drain | Next::Over(_) => Poll::Ready(None),
+            Next::Elsewhere | Next::Quiet | Next::Ending | Next::Over(_) => Poll::Ready(None),
         }
     }
 
     async fn advance(&mut self) -> Result<Option<Frame>, FollowError> {
+        if self.is_taken_over() {
+            return Err(FollowError::TakenOver);
+        }
         match &self.stage {
             Stage::Going => {}
             Stage::Ended => return Ok(None),
@@ -224,6 +193,12 @@ impl Follow {
             }
         }
         loop {
+            if self.is_taken_over() {
+                return Err(FollowError::TakenOver);
+            }
+            if self.is_retired() {
+                return Ok(Some(self.drain(Duration::ZERO)));
+            }
             let frames = self.pass_on();
             if !frames.is_empty() {
                 return Ok(Some(Frame::Events(frames.into_frames())));
@@ -237,13 +212,14 @@ impl Follow {
             }
             // What is left can be read after the restart; nobody's catching up holds up the end of the process.
             if self.fanout.draining.is_cancelled() {
-                return Ok(Some(self.drain()));
+                let spread = self.fanout.options.drain_spread;
+                return Ok(Some(self.drain(spread.mul_f64(self.fanout.sources.chance()))));
             }
             // A long stretch without a match must not keep others from running.
             tokio::task::consume_budget().await;
             match poll_fn(|context| self.poll_ahead(context)).await {
                 Next::Frames(frames) => return Ok(Some(Frame::Events(frames))),
-                Next::Drain => {}
+                Next::Ending => {}
                 Next::Over(Over::Forgotten) => self.member = None,
                 Next::Over(Over::Failed(error)) => return Err(error.into()),
                 next @ (Next::Quiet | Next::Elsewhere) => {
@@ -256,7 +232,10 @@ impl Follow {
                     }
                     match next {
                         // What has come in this moment is read already: the heartbeat tells how old it is.
-                        Next::Quiet => return Ok(Some(self.sign_of_life(Idle::CaughtUp))),
+                        Next::Quiet => {
+                            self.keep_subscription().await?;
+                            return Ok(Some(self.sign_of_life(Idle::CaughtUp)));
+                        }
                         _ if self.page.is_empty() && self.member.is_none() => self.join()?,
                         _ if Instant::now() >= self.next_heartbeat && !self.page.is_empty() => {
                             return Ok(Some(self.sign_of_life(Idle::CatchingUp)));
@@ -298,6 +277,11 @@ impl Follow {
     /// Looks at the head of the log, and waits there no longer than until the next heartbeat.
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<Next> {
         let Some(member) = &self.member else { return Poll::Ready(Next::Elsewhere) };
+        if let Some(held) = &mut self.held
+            && held.poll_taken_over(context).is_ready()
+        {
+            return Poll::Ready(Next::Ending);
+        }
         // Before the look at the ring: it has all that passes up to here.
         let handed_on = self.fanout.live.handed_on();
         match member.poll_ahead(context, self.after) {
@@ -311,14 +295,18 @@ impl Follow {
         }
         // After the place in the group was taken: whoever drains wakes all who wait there.
         if self.fanout.live.is_drained() {
-            return Poll::Ready(Next::Drain);
+            return Poll::Ready(Next::Ending);
         }
         while self.alarm.as_mut().poll(context).is_ready() {
+            if self.is_retired() {
+                return Poll::Ready(Next::Ending);
+            }
             if Instant::now() >= self.next_heartbeat {
                 self.after = self.after.max(handed_on);
                 return Poll::Ready(Next::Quiet);
             }
-            self.alarm.as_mut().reset(self.next_heartbeat);
+            let wake_at = self.retire_at.map_or(self.next_heartbeat, |at| at.min(self.next_heartbeat));
+            self.alarm.as_mut().reset(wake_at);
         }
         Poll::Pending
     }
@@ -334,11 +322,30 @@ impl Follow {
         Ok((up_to > self.after).then_some(up_to))
     }
 
-    /// Asks the subscriber to come back, later than some and earlier than others.
-    fn drain(&mut self) -> Frame {
+    /// Asks the subscriber to come back.
+    fn drain(&mut self, reconnect_after: Duration) -> Frame {
         self.stage = Stage::Draining;
-        let chance = self.fanout.sources.chance();
-        Frame::Notice(Notice::Drain { reconnect_after: self.fanout.options.drain_spread.mul_f64(chance) })
+        Frame::Notice(Notice::Drain { reconnect_after })
+    }
+
+    fn is_ending(&self) -> bool {
+        self.is_taken_over() || self.is_retired()
+    }
+
+    fn is_taken_over(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.is_taken_over())
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retire_at.is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// Keeps retention from taking the subscription that it carries, however long nobody acknowledges anything.
+    async fn keep_subscription(&mut self) -> Result<(), FollowError> {
+        match &mut self.held {
+            Some(held) => Ok(self.fanout.keep(held).await?),
+            None => Ok(()),
+        }
     }
 
     /// Entries up to `to` were trimmed while this follower was behind.
@@ -374,6 +381,8 @@ impl Follow {
         let oldest = self.page.front().map(|event| event.observed_at());
         let head_lag = oldest.and_then(|at| Duration::try_from(now.duration_since(at)).ok()).unwrap_or_default();
         let backlog = u64::try_from(head.0 - self.after.0).unwrap_or_default();
-        Frame::Notice(Notice::Heartbeat { head_lag, backlog, idle })
+        let committed = self.held.as_ref().map_or(self.after, |held| held.committed());
+        let unacknowledged = u64::try_from(self.after.0 - committed.0).unwrap_or_default();
+        Frame::Notice(Notice::Heartbeat { head_lag, backlog, unacknowledged, idle })
     }
 }

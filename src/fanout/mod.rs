@@ -8,26 +8,36 @@
 mod cursor;
 mod filter;
 mod follow;
+mod frame;
 mod group;
 mod live;
 mod ring;
+mod subscription;
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::{
+    sync::{Semaphore, TryAcquireError},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use self::live::Live;
 pub use self::{
     cursor::{CursorError, Cursors},
     filter::Filter,
-    follow::{Follow, Frame, Idle, Notice},
+    follow::Follow,
+    frame::{Frame, Idle, Notice},
+    subscription::{Acknowledged, CommitError},
+};
+use self::{
+    live::Live,
+    subscription::{Carried, Held},
 };
 pub use crate::domain::signed::Fingerprint;
 use crate::{
-    domain::{event::Event, position::Position, sources::Sources},
-    store::{Store, StoreError},
+    domain::{event::Event, ids::SubscriptionName, position::Position, sources::Sources},
+    store::{Begin, Store, StoreError},
 };
 
 /// How following is bounded.
@@ -41,11 +51,19 @@ pub struct Options {
     pub live_bytes: usize,
     /// Followers are asked to wait up to this long before they come back after a drain.
     pub drain_spread: Duration,
+    /// How many named subscriptions a caller may have.
+    pub max_subscriptions: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_streams: 10_000, page: 128, live_bytes: 16 << 20, drain_spread: Duration::from_secs(5) }
+        Self {
+            max_streams: 10_000,
+            page: 128,
+            live_bytes: 16 << 20,
+            drain_spread: Duration::from_secs(5),
+            max_subscriptions: 1000,
+        }
     }
 }
 
@@ -59,6 +77,15 @@ pub trait Wire: Send + Sync + 'static {
     fn frame(&self, cursor: &str, body: &[u8], frames: &mut Vec<u8>);
 }
 
+/// Where a follower begins.
+#[derive(Clone, Copy)]
+struct Beginning {
+    /// The position behind which it begins.
+    after: Position,
+    /// Where the part began that is missing.
+    gap: Option<Position>,
+}
+
 /// The shared part of all followers.
 #[derive(Clone)]
 pub struct Fanout {
@@ -70,6 +97,7 @@ pub struct Fanout {
     sources: Sources,
     options: Options,
     places: Arc<Semaphore>,
+    carried: Carried,
     draining: CancellationToken,
 }
 
@@ -84,6 +112,8 @@ pub enum Start {
     Time(Timestamp),
     /// Behind this cursor.
     Cursor(String),
+    /// Behind what its subscription has acknowledged. A new one begins with what comes next.
+    Committed,
 }
 
 /// What happens when entries behind the start are gone.
@@ -108,6 +138,10 @@ pub struct FollowRequest {
     pub heartbeat: Duration,
     /// End once all messages that the filter names are final.
     pub until_final: bool,
+    /// The caller's subscription that the follower carries.
+    pub subscription: Option<SubscriptionName>,
+    /// When the follower's connection is to end, so that it is asked to come back over another one.
+    pub retire_at: Option<Instant>,
 }
 
 /// Why following was refused or ended.
@@ -130,7 +164,16 @@ pub enum FollowError {
     /// A message named by the filter cannot be seen, so that it would never be final.
     #[error("a message is not known")]
     UnknownMessage,
-    /// The process ends.
+    /// The subscription was made with another filter.
+    #[error("the subscription has another filter")]
+    OtherFilter,
+    /// The caller has as many subscriptions as it may.
+    #[error("too many subscriptions")]
+    TooManySubscriptions,
+    /// A newer stream carries the subscription.
+    #[error("taken over by a newer stream")]
+    TakenOver,
+    /// The process or the connection ends.
     #[error("draining")]
     Draining,
     /// The store failed.
@@ -153,7 +196,8 @@ impl Fanout {
         let live = Arc::new(live);
         let reading = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&live).run()));
         let places = Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS)));
-        Self { store, live, _reading: Arc::new(reading), cursors, sources, options, places, draining }
+        let carried = Carried::default();
+        Self { store, live, _reading: Arc::new(reading), cursors, sources, options, places, carried, draining }
     }
 
     /// Cursors of this log.
@@ -170,27 +214,45 @@ impl Fanout {
             Ok(place) => place,
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return Err(FollowError::TooMany),
         };
-        let (start, expired) = self.locate(&request).await?;
-        let mut follow = Follow::at(self.clone(), place, start, expired, request);
+        let (beginning, held) = self.locate(&request).await?;
+        let mut follow = Follow::at(self.clone(), place, beginning, held, request);
         follow.look_for_final().await?;
         Ok(follow)
     }
 
-    /// The position to begin behind, and where the missing part began if there is one.
-    async fn locate(&self, request: &FollowRequest) -> Result<(Position, Option<Position>), FollowError> {
-        let (oldest, oldest_time) = self.store.oldest().await?;
+    /// The place to begin at, and the hold on the subscription if there is one.
+    async fn locate(&self, request: &FollowRequest) -> Result<(Beginning, Option<Held>), FollowError> {
         let head = *self.store.head().borrow();
-        let wanted = match &request.start {
-            Start::Latest => head,
-            Start::Earliest => oldest,
+        let Some(name) = &request.subscription else {
+            return Ok((self.begin(request, self.wanted(request, head).await?).await?, None));
+        };
+        if request.start == Start::Committed {
+            let held = self.subscribe(request, name, Begin::Resume(head)).await?;
+            return Ok((self.begin(request, held.committed()).await?, Some(held)));
+        }
+        let beginning = self.begin(request, self.wanted(request, head).await?).await?;
+        let held = self.subscribe(request, name, Begin::At(beginning.after)).await?;
+        Ok((beginning, Some(held)))
+    }
+
+    /// The position that the start stands for.
+    async fn wanted(&self, request: &FollowRequest, head: Position) -> Result<Position, FollowError> {
+        Ok(match &request.start {
+            Start::Latest | Start::Committed => head,
+            Start::Earliest => self.store.oldest().await?.0,
             Start::Time(time) => self.store.position_before(*time).await?,
             Start::Cursor(text) => self.cursors.decode(text, request.filter.fingerprint(), head)?,
-        };
+        })
+    }
+
+    /// The position itself, or the oldest one if it is gone.
+    async fn begin(&self, request: &FollowRequest, wanted: Position) -> Result<Beginning, FollowError> {
+        let (oldest, oldest_time) = self.store.oldest().await?;
         if wanted >= oldest {
-            return Ok((wanted, None));
+            return Ok(Beginning { after: wanted, gap: None });
         }
         match request.on_expired {
-            OnExpired::Earliest => Ok((oldest, Some(wanted))),
+            OnExpired::Earliest => Ok(Beginning { after: oldest, gap: Some(wanted) }),
             OnExpired::Fail => Err(self.expired(request.filter.fingerprint(), oldest, oldest_time)),
         }
     }

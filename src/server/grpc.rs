@@ -13,7 +13,7 @@ use tonic_health::{
 use tonic_reflection::server::Builder as Reflection;
 use tower::Layer;
 
-use super::incoming;
+use super::incoming::{self, Age};
 use crate::{
     api::{MessagingApi, authenticate::AuthenticateLayer, ready::Ready},
     config::Grpc,
@@ -37,7 +37,12 @@ pub(super) async fn serve<H: Health>(
     let reflected = |error: tonic_reflection::server::Error| error.to_string();
     let v1 = options.reflection.then(|| reflection().build_v1()).transpose().map_err(reflected)?;
     let v1alpha = options.reflection.then(|| reflection().build_v1alpha()).transpose().map_err(reflected)?;
-    Server::builder()
+    let age = options.max_connection_age.map(|longest| Age { longest, grace: options.max_connection_age_grace });
+    let mut server = Server::builder();
+    if let Some(Age { longest, grace }) = age {
+        server = server.max_connection_age(longest).max_connection_age_grace(grace);
+    }
+    server
         .max_concurrent_streams(options.max_concurrent_streams)
         .http2_keepalive_interval(Some(options.keepalive_interval))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
@@ -47,7 +52,7 @@ pub(super) async fn serve<H: Health>(
         .add_service(health)
         .add_optional_service(v1)
         .add_optional_service(v1alpha)
-        .serve_with_incoming_shutdown(incoming::connections(listener, options.max_connections), draining.cancelled_owned())
+        .serve_with_incoming_shutdown(incoming::connections(listener, options.max_connections, age), draining.cancelled_owned())
         .await
         .map_err(|error| error.to_string())
 }

@@ -16,9 +16,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::api::Connection;
 
 /// How long a peer may take to introduce itself.
 const INTRODUCTION: Duration = Duration::from_secs(10);
@@ -32,20 +34,34 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that holds its place as long as it is open.
 pub(super) struct Held {
     socket: TcpStream,
+    age: Option<Age>,
     _place: OwnedSemaphorePermit,
 }
 
+/// How old a connection may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Age {
+    /// Before the other side is told to open another one.
+    pub(super) longest: Duration,
+    /// How much longer calls in flight may take.
+    pub(super) grace: Duration,
+}
+
 /// The connections, each once it has introduced itself. Accepting ends when the stream is dropped.
-pub(super) fn connections(listener: TcpListener, most: usize) -> impl Stream<Item = io::Result<Held>> {
+pub(super) fn connections(
+    listener: TcpListener,
+    most: usize,
+    age: Option<Age>,
+) -> impl Stream<Item = io::Result<Held>> {
     let (ready, connections) = mpsc::channel(64);
-    tokio::spawn(accept(listener, Arc::new(Semaphore::new(most)), ready));
+    tokio::spawn(accept(listener, Arc::new(Semaphore::new(most)), age, ready));
     stream::unfold(connections, |mut connections| async move {
         let held = connections.recv().await?;
         Some((Ok(held), connections))
     })
 }
 
-async fn accept(listener: TcpListener, places: Arc<Semaphore>, ready: mpsc::Sender<Held>) {
+async fn accept(listener: TcpListener, places: Arc<Semaphore>, age: Option<Age>, ready: mpsc::Sender<Held>) {
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -68,7 +84,7 @@ async fn accept(listener: TcpListener, places: Arc<Semaphore>, ready: mpsc::Send
         tokio::spawn(async move {
             if let Ok(Ok(())) = timeout(INTRODUCTION, introduction(&socket)).await {
                 // The other end is gone only when the port is closing.
-                let _ = ready.send(Held { socket, _place: place }).await;
+                let _ = ready.send(Held { socket, age, _place: place }).await;
             }
         });
     }
@@ -90,10 +106,10 @@ async fn introduction(socket: &TcpStream) -> io::Result<()> {
 }
 
 impl Connected for Held {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Option<Connection>;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.socket.connect_info()
+    fn connect_info(&self) -> Option<Connection> {
+        self.age.map(|age| Connection { old_at: Instant::now() + age.longest, grace: age.grace })
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Options {
     pub open: Duration,
     /// Age at which facts go whose message never became known.
     pub early: Duration,
+    /// Age at which subscriptions go that nobody has used since.
+    pub subscriptions: Duration,
     /// Bytes in use above which the oldest entries and then the oldest ended messages go before their age; 0 for no bound.
     pub max_bytes: u64,
     /// Messages younger than this stay even then: their calls may still be repeated.
@@ -44,6 +46,11 @@ pub enum Trim {
     },
     /// The oldest early facts, as far as they were learned before this time.
     Early {
+        /// The time.
+        before: Timestamp,
+    },
+    /// Subscriptions that were last used before this time.
+    Subscriptions {
         /// The time.
         before: Timestamp,
     },
@@ -101,8 +108,9 @@ impl Sweep<'_> {
         let early = self.walk(Trim::Early { before: ago(now, options.early) }, None).await?;
         let (ended, open) = (ago(now, options.messages), ago(now, options.open));
         let messages = self.walk(Trim::Messages { after: 0, ended, open }, None).await?;
-        if events + early + messages > 0 {
-            tracing::debug!(events, early, messages, "trimmed by age");
+        let subscriptions = self.walk(Trim::Subscriptions { before: ago(now, options.subscriptions) }, None).await?;
+        if events + early + messages + subscriptions > 0 {
+            tracing::debug!(events, early, messages, subscriptions, "trimmed by age");
         }
         match options.max_bytes {
             0 => Ok(()),

@@ -19,5 +19,6 @@ mod send;
 mod status;
 mod stream_ends;
 mod streams;
+mod subscriptions;
 mod support;
 mod wire;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::{
@@ -9,10 +10,10 @@ use super::{
     violations::Violations,
 };
 use crate::{
-    api::status::{not_implemented, of_not_granted},
+    api::status::of_not_granted,
     domain::{
         Invalid,
-        ids::{MessageId, NumberName},
+        ids::{MessageId, NumberName, SubscriptionName},
         status::Status as MessageStatus,
     },
     fanout::{Filter, FollowRequest, OnExpired, Start},
@@ -29,10 +30,8 @@ pub(in crate::api) fn follow_request(
     request: v1::StreamStatusUpdatesRequest,
     sight: Visibility,
     keys: &KeyRing,
+    retire_at: Option<Instant>,
 ) -> Result<FollowRequest, Status> {
-    if !request.subscription.is_empty() {
-        return Err(not_implemented("subscription"));
-    }
     let filter = request.filter.clone().unwrap_or_default();
     let numbers = numbers(&filter.numbers, &sight, keys)?;
     let mut wrong = Violations::default();
@@ -45,12 +44,20 @@ pub(in crate::api) fn follow_request(
     if request.until_final && messages.is_empty() {
         wrong.add("until_final", "needs filter.message_ids");
     }
-    let start = start(&mut wrong, request.start);
+    let subscription = subscription(&mut wrong, &request.subscription);
+    let otherwise = if subscription.is_some() { Start::Committed } else { Start::Latest };
+    let start = start(&mut wrong, request.start, otherwise);
     let filter =
         Filter::updates(sight, numbers, messages.into_iter().collect(), statuses, filter.labels.into_iter().collect());
     let until_final = request.until_final;
-    let request = start.map(|start| FollowRequest { filter, start, on_expired, heartbeat, until_final });
+    let request =
+        start.map(|start| FollowRequest { filter, start, on_expired, heartbeat, until_final, subscription, retire_at });
     wrong.finish(request)
+}
+
+/// The name of a subscription; empty: none.
+pub(in crate::api) fn subscription(wrong: &mut Violations, name: &str) -> Option<SubscriptionName> {
+    if name.is_empty() { None } else { wrong.take("subscription", SubscriptionName::from_text(name)) }
 }
 
 /// Ids of messages; their number must lie in the range.
@@ -115,10 +122,14 @@ fn heartbeat(wrong: &mut Violations, interval: Option<prost_types::Duration>) ->
     wrong.take("heartbeat_interval", bounded).unwrap_or(HEARTBEAT)
 }
 
-fn start(wrong: &mut Violations, start: Option<v1::stream_status_updates_request::Start>) -> Option<Start> {
+fn start(
+    wrong: &mut Violations,
+    start: Option<v1::stream_status_updates_request::Start>,
+    otherwise: Start,
+) -> Option<Start> {
     use v1::stream_status_updates_request::Start as Wire;
     match start {
-        None => Some(Start::Latest),
+        None => Some(otherwise),
         Some(Wire::Cursor(text)) => Some(Start::Cursor(text)),
         Some(Wire::StartTime(time)) => wrong.take("start_time", timestamp(time)).map(Start::Time),
         Some(Wire::Position(value)) => match v1::Position::try_from(value) {

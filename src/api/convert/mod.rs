@@ -14,7 +14,7 @@ mod wire;
 
 pub use self::wire::Responses;
 pub(super) use self::{
-    filter::{follow_request, message_ids},
+    filter::{follow_request, message_ids, subscription},
     list::{list_request, list_response},
     reply::{cancel_response, message, notice, rpc_status},
     send::send_request,

@@ -90,7 +90,7 @@ pub(in crate::api) fn notice(
     use v1::stream_status_updates_response::Frame as Wire;
     let cursor = cursors.encode(after, filter);
     let frame = match notice {
-        Notice::Heartbeat { head_lag, backlog, idle } => Wire::Heartbeat(v1::Heartbeat {
+        Notice::Heartbeat { head_lag, backlog, unacknowledged, idle } => Wire::Heartbeat(v1::Heartbeat {
             head_lag: Some(proto_span(head_lag)),
             backlog: i64::try_from(backlog).unwrap_or(i64::MAX),
             idle_reason: match idle {
@@ -99,7 +99,7 @@ pub(in crate::api) fn notice(
                 Idle::CatchingUp => v1::IdleReason::CatchingUp,
             }
             .into(),
-            unacknowledged: 0,
+            unacknowledged: i64::try_from(unacknowledged).unwrap_or(i64::MAX),
         }),
         Notice::Gap { from } => Wire::Gap(v1::Gap {
             from: if from == Position::START { String::new() } else { cursors.encode(from, filter) },

@@ -1,9 +1,16 @@
 //! How far callers have acknowledged their named subscriptions.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::{Begin, Commit, Committed, StoreError, Subscribe, Subscribed, SubscriptionKey};
+use super::super::{
+    Begin, Commit, Committed, StoreError, Subscribe, Subscribed, SubscriptionKey,
+    retention::{Trim, Trimmed},
+};
 use crate::domain::{position::Position, signed::Fingerprint};
+
+/// How many a step of trimming deletes at most.
+const TRIMMED: usize = 200;
 
 /// Opens a subscription, making it if it is new.
 pub(super) fn subscribe(db: &Connection, subscribe: &Subscribe) -> Result<Subscribed, StoreError> {
@@ -34,6 +41,18 @@ pub(super) fn commit(db: &Connection, commit: &Commit) -> Result<Committed, Stor
     db.prepare_cached("UPDATE subscriptions SET position = ?3, used_at = ?4 WHERE caller = ?1 AND name = ?2")?
         .execute((caller.as_str(), name.as_str(), position.0, commit.at.as_microsecond()))?;
     Ok(Committed::UpTo(position))
+}
+
+/// Deletes some of those that were last used before this time.
+pub(super) fn trim(db: &Connection, before: Timestamp) -> Result<Trimmed, StoreError> {
+    let deleted = db
+        .prepare_cached(
+            "DELETE FROM subscriptions WHERE (caller, name) IN
+             (SELECT caller, name FROM subscriptions WHERE used_at < ?1 ORDER BY used_at LIMIT ?2)",
+        )?
+        .execute((before.as_microsecond(), TRIMMED as i64))?;
+    let next = (deleted == TRIMMED).then_some(Trim::Subscriptions { before });
+    Ok(Trimmed { deleted: deleted as u64, in_doubt: 0, next })
 }
 
 fn find(db: &Connection, key: &SubscriptionKey) -> Result<Option<(Fingerprint, Position)>, StoreError> {

@@ -14,6 +14,7 @@ use super::{
     },
     log,
     reader::Readers,
+    subscriptions,
     writer::{Writer, Writing},
 };
 use crate::domain::{position::Position, status::Status};
@@ -49,6 +50,7 @@ pub(super) async fn step(writer: &Writer, readers: &Readers, step: Trim) -> Resu
     match step {
         Trim::Events { before } => writer.write(move |tx| events(tx, before)).await,
         Trim::Early { before } => writer.write(move |tx| early(tx, before)).await,
+        Trim::Subscriptions { before } => writer.write(move |tx| subscriptions::trim(tx.db, before)).await,
         Trim::Messages { after, ended, open } => {
             // Looking takes longer than deleting, and most of what is looked at may have to stay.
             let (ripe, last) = readers.read(move |db| ripe(db, after, ended, open)).await?;

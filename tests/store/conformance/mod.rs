@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod read;
 pub mod record;
 pub mod settle;
+pub mod subscriptions;
 pub mod trim;
 
 use std::sync::Arc;
@@ -55,6 +56,10 @@ macro_rules! conformance {
             settle::a_known_outcome_is_counted_and_not_told,
             settle::an_unknown_word_settles_too,
             settle::what_does_not_exist_is_not_settled,
+            subscriptions::an_acknowledged_place_never_goes_back,
+            subscriptions::a_subscription_with_another_filter_is_changed_by_a_start_only,
+            subscriptions::a_caller_has_so_many_subscriptions_at_most,
+            subscriptions::unused_subscriptions_are_trimmed,
             record::a_fact_is_appended_once,
             record::an_early_fact_is_kept_once,
             record::early_facts_join_in_the_order_in_which_they_came,
