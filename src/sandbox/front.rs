@@ -53,6 +53,7 @@ pub async fn front(Ext(state): Ext<Shared>, request: Request, next: Next) -> Res
         idempotency_key: text(&parts.headers, "idempotency-key"),
         recipient: recipient.clone(),
         body_sha256: hex::encode(Sha256::digest(&body)),
+        number_id: text(&parts.headers, "x-whatsapp-number-id"),
         key_last4: key.as_ref().map(Key::last4),
         replayed: false,
     });

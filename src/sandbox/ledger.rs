@@ -46,6 +46,8 @@ pub struct SeenRequest {
     pub recipient: Option<String>,
     /// Lower-case hex.
     pub body_sha256: String,
+    /// Header `x-whatsapp-number-id`.
+    pub number_id: Option<String>,
     /// Last four characters of the key.
     pub key_last4: Option<String>,
     /// Whether the answer replayed a stored one.

@@ -61,7 +61,8 @@ pub use self::messages::Status;
 pub use self::options::{Account, AccountNumber, NumberSeed, Options};
 use self::state::{Shared, State};
 pub use self::switches::{
-    After, CancelShape, Comparison, EventSchema, Hint, ListShape, MetaGroups, Never, SignatureStyle, Switches,
+    After, CancelShape, ChangeAnswer, Comparison, EventSchema, Hint, ListShape, MetaGroups, Never, SignatureStyle,
+    Switches,
 };
 pub use self::timeline::{EventOrder, Reply, Step, Timeline};
 

@@ -53,6 +53,16 @@ pub enum ListShape {
     Bare,
 }
 
+/// What the answer to a change shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeAnswer {
+    /// The whole object.
+    Whole,
+    /// Its id and when it was changed.
+    Subset,
+}
+
 /// When the body of a repeated send counts as the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -142,6 +152,10 @@ pub struct Switches {
     pub webhook_auto_disable_after: Option<u32>,
     /// Guess: 200 or 201.
     pub webhook_create_status: u16,
+    /// Guess: what the answer to a changed webhook shows.
+    pub webhook_update_answer: ChangeAnswer,
+    /// Guess: events that the numbers' provider cannot emit, which are dropped silently from a webhook's list.
+    pub webhook_events_dropped: Vec<String>,
     /// Guess: envelope of a webhook's logs (`{logs: []}` when wrapped).
     pub webhook_logs_shape: ListShape,
     /// Guess: two sources show two shapes.
@@ -211,6 +225,8 @@ impl Default for Switches {
             time_scale: 1.0,
             webhook_auto_disable_after: None,
             webhook_create_status: 201,
+            webhook_update_answer: ChangeAnswer::Whole,
+            webhook_events_dropped: Vec::new(),
             webhook_logs_shape: ListShape::Bare,
             cancel_shape: CancelShape::Arrays,
             groups_shape: ListShape::Wrapped,

@@ -187,3 +187,18 @@ async fn the_old_generation_and_signature_styles() {
     assert_eq!(rig.control("POST", "/events", raw.clone()).await.status, 202);
     assert_eq!(receiver.next().await.json(), raw);
 }
+
+#[tokio::test]
+async fn guesses_about_the_registry_are_switches() {
+    let rig = rig().await;
+    rig.switch(json!({ "webhook_update_answer": "subset", "webhook_events_dropped": ["message.read"] })).await;
+    let body = json!({ "url": "http://127.0.0.1:1/", "name": "n", "events": ["message.sent", "message.read"] });
+    let made = rig.post("/v1/webhooks", body).await.json();
+    assert_eq!(made["events"], json!(["message.sent"]));
+    let path = format!("/v1/webhooks/{}", made["id"].as_str().unwrap());
+    let changed = rig.call("PATCH", &path, &rig.key, Some(json!({ "active": false }))).await.json();
+    let fields: Vec<&String> = changed.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["id", "updatedAt"]);
+    assert_eq!(rig.get(&path).await.json()["active"], false);
+    rig.sandbox.shutdown().await;
+}

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::account::Scope;
 use super::super::call::Call;
+use super::super::clock::iso;
 use super::super::errors::{ApiError, json_response, ok};
 use super::super::state::{Shared, State, held};
-use super::super::switches::ListShape;
+use super::super::switches::{ChangeAnswer, ListShape};
 use super::{EVENTS, Hook, Log};
 
 /// `GET /v1/webhooks`
@@ -81,7 +82,10 @@ pub async fn update(Ext(state): Ext<Shared>, Path(id): Path<String>, call: Call)
         hook.updated_at = Timestamp::now();
         hook.clone()
     };
-    Ok(ok(shown(&state, &hook)))
+    Ok(ok(match call.switches.webhook_update_answer {
+        ChangeAnswer::Whole => shown(&state, &hook),
+        ChangeAnswer::Subset => json!({ "id": hook.id, "updatedAt": iso(hook.updated_at) }),
+    }))
 }
 
 /// `DELETE /v1/webhooks/{id}`: the body is a guess.
@@ -181,7 +185,8 @@ impl Patch {
                 let list = value.as_array().ok_or(());
                 let names: Result<Vec<&str>, ()> = list.and_then(|l| l.iter().map(|v| v.as_str().ok_or(())).collect());
                 let names = names.map_err(|()| bad("events must be an array of strings"))?;
-                let known = names.into_iter().filter(|n| *n == "*" || EVENTS.contains(n));
+                let dropped = |name: &str| call.switches.webhook_events_dropped.iter().any(|d| d == name);
+                let known = names.into_iter().filter(|n| *n == "*" || (EVENTS.contains(n) && !dropped(n)));
                 Some(known.map(str::to_owned).collect())
             }
         };
