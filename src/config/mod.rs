@@ -3,6 +3,7 @@
 //! The only reader of the environment. Each part of the gateway owns its `Options`; this room fills them. Every problem
 //! is reported at once, each with the place where it stands, and none with the text of a secret.
 
+mod bounds;
 mod problems;
 mod registry;
 mod secrets;
@@ -22,7 +23,14 @@ use figment::{
 
 pub use self::{secrets::SecretRef, settings::Settings};
 use crate::{
-    api::BulkOptions, fanout, http, identity::Caller, keys::Number, messaging, store, tracking, upstream,
+    api::BulkOptions,
+    domain::secret::TenantKey,
+    fanout, http,
+    identity::Caller,
+    keys::Number,
+    messaging, store,
+    tracking::{self, registration},
+    upstream,
     vault::RootKey,
 };
 
@@ -52,6 +60,10 @@ pub struct Config {
     pub tracking: tracking::Options,
     /// How long what is kept is kept.
     pub retention: store::retention::Options,
+    /// How webhooks are kept registered.
+    pub registration: registration::Options,
+    /// The account-wide key.
+    pub tenant_key: Option<TenantKey>,
     /// Longest time from the signal to the end of the process.
     pub shutdown_deadline: Duration,
     /// What is logged.
@@ -131,17 +143,27 @@ pub fn check_in_memory(settings: Settings) -> Result<Config, ConfigError> {
 /// `file` is where secrets that stand in the settings were read from; `None` if from no file.
 fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigError> {
     let mut wrong = Vec::new();
-    let base_url = settings::base_url(&settings.upstream.base_url, &mut wrong);
-    settings::check_bounds(&settings, &mut wrong);
-    let repeats = settings::repeats(&settings);
+    let base_url = bounds::base_url("upstream.base_url", &settings.upstream.base_url, "number keys", &mut wrong);
+    let public_url = match settings.webhooks.public_url.as_str() {
+        "" => None,
+        text => bounds::base_url("webhooks.public_url", text, "messages and path tokens", &mut wrong),
+    };
+    bounds::check(&settings, &mut wrong);
+    let repeats = bounds::repeats(&settings);
     let exposed = file.map(PathBuf::from).filter(|file| secrets::is_exposed(file));
     let declared = settings.numbers.iter().map(|number| number.name.clone()).collect();
-    let numbers = registry::numbers(mem::take(&mut settings.numbers), exposed.as_deref(), &mut wrong);
+    let numbers =
+        registry::numbers(mem::take(&mut settings.numbers), public_url.as_ref(), exposed.as_deref(), &mut wrong);
     let callers = registry::callers(mem::take(&mut settings.callers), &declared, &mut wrong);
     let root_key = settings.vault.root_key.clone().and_then(|reference| {
         let key = reference.resolve(exposed.as_deref());
         let key = key.and_then(|text| RootKey::from_text(&text).map_err(|error| error.to_string()));
         key.map_err(|error| wrong.push(format!("vault.root_key: {error}"))).ok()
+    });
+    let tenant_key = settings.upstream.tenant_key.clone().and_then(|reference| {
+        let key = reference.resolve(exposed.as_deref());
+        let key = key.and_then(|text| TenantKey::from_secret(text).map_err(|error| error.0));
+        key.map_err(|error| wrong.push(format!("upstream.tenant_key: {error}"))).ok()
     });
     let (Some(base_url), []) = (base_url, wrong.as_slice()) else {
         return Err(ConfigError(wrong));
@@ -197,6 +219,11 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             repeats,
             interval: settings.retention.interval.0,
         },
+        registration: registration::Options {
+            check_interval: settings.webhooks.check_interval.0,
+            on_drift: settings.webhooks.on_drift,
+        },
+        tenant_key,
         shutdown_deadline: settings.shutdown.deadline.0,
         log: Log { level: settings.log.level, format: settings.log.format },
         numbers,

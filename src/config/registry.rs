@@ -7,6 +7,7 @@ use std::{
 };
 
 use secrecy::ExposeSecret;
+use url::Url;
 
 use super::settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings};
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
         ids::{CallerName, NumberName},
         principal::{Grant, NumberScope, Permission},
         recipient::PhoneNumber,
-        secret::{NumberKey, TokenHash, WebhookSecret},
+        secret::{NumberKey, TokenHash, WebhookSecret, WebhookUrl},
     },
     identity::Caller,
     keys::{Number, Pacing, WebhookDoor},
@@ -23,8 +24,14 @@ use crate::{
 /// Shorter path tokens could be guessed.
 const MIN_PATH_TOKEN: usize = 16;
 
-/// The numbers that are well formed; everything wrong with the others is noted.
-pub(super) fn numbers(settings: Vec<NumberSettings>, exposed: Option<&Path>, wrong: &mut Vec<String>) -> Vec<Number> {
+/// The numbers that are well formed; everything wrong with the others is noted. Their webhooks are registered below
+/// `public_url`, if there is one.
+pub(super) fn numbers(
+    settings: Vec<NumberSettings>,
+    public_url: Option<&Url>,
+    exposed: Option<&Path>,
+    wrong: &mut Vec<String>,
+) -> Vec<Number> {
     let mut words: HashMap<String, String> = HashMap::new();
     let mut doors = HashSet::new();
     let mut numbers = Vec::new();
@@ -40,7 +47,7 @@ pub(super) fn numbers(settings: Vec<NumberSettings>, exposed: Option<&Path>, wro
                 wrong.push(format!("{place}: {word:?} already stands for number {other:?}"));
             }
         }
-        match number(settings, exposed) {
+        match number(settings, public_url, exposed) {
             Ok(number) => {
                 if number.webhook.as_ref().is_some_and(|door| !doors.insert(door.path_token)) {
                     wrong.push(format!("{place}: its webhook_token is that of another number"));
@@ -53,7 +60,7 @@ pub(super) fn numbers(settings: Vec<NumberSettings>, exposed: Option<&Path>, wro
     numbers
 }
 
-fn number(settings: NumberSettings, exposed: Option<&Path>) -> Result<Number, Vec<String>> {
+fn number(settings: NumberSettings, public_url: Option<&Url>, exposed: Option<&Path>) -> Result<Number, Vec<String>> {
     let mut wrong = Vec::new();
     let mut note = |field: &str, problem: String| wrong.push(format!("{field}: {problem}"));
     let name = NumberName::from_text(&settings.name).map_err(|error| note("name", error.0)).ok();
@@ -73,7 +80,8 @@ fn number(settings: NumberSettings, exposed: Option<&Path>) -> Result<Number, Ve
             let text = token.expose_secret();
             let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
             if text.len() >= MIN_PATH_TOKEN && text.bytes().all(fits) {
-                Ok(TokenHash::of(text))
+                // The token itself is kept only where it is needed.
+                Ok((TokenHash::of(text), public_url.map(|public| WebhookUrl::of(public.as_str(), &token))))
             } else {
                 Err(format!("must be at least {MIN_PATH_TOKEN} characters of A-Z, a-z, 0-9, '-' and '_'"))
             }
@@ -81,7 +89,7 @@ fn number(settings: NumberSettings, exposed: Option<&Path>) -> Result<Number, Ve
         token.map_err(|error| note("webhook_token", error)).ok()
     });
     let pacing = pacing(settings.pace).map_err(|error| note("pace", error)).unwrap_or_default();
-    let webhook = path_token.map(|path_token| WebhookDoor { path_token, secrets });
+    let webhook = path_token.map(|(path_token, url)| WebhookDoor { path_token, secrets, url });
     match (name, key) {
         (Some(name), Some(key)) if wrong.is_empty() => {
             Ok(Number { name, upstream_id: settings.upstream_id, phone, key, webhook, pacing })

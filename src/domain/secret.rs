@@ -1,4 +1,5 @@
-//! Secrets: number keys, caller tokens, webhook secrets, webhook path tokens, and what the vault has sealed.
+//! Secrets: number keys, the account-wide key, caller tokens, webhook secrets, webhook path tokens, and what the vault has
+//! sealed.
 //!
 //! None of these types prints, serializes or compares its content; each is wiped when dropped. The content leaves only
 //! through the one method that says so.
@@ -24,6 +25,62 @@ impl NumberKey {
     /// The key itself, for the request header and nothing else.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+}
+
+/// The account-wide key. Pilot Status takes it in the same header, so that it is presented and hidden like a number's.
+#[derive(Clone)]
+pub struct TenantKey(NumberKey);
+
+impl TenantKey {
+    /// Checks that the text can stand in an HTTP header.
+    pub fn from_secret(text: SecretString) -> Result<Self, Invalid> {
+        NumberKey::from_secret(text).map(Self)
+    }
+
+    /// The key, for calls that are not about one number alone or that name the number they are about.
+    pub const fn as_key(&self) -> &NumberKey {
+        &self.0
+    }
+}
+
+/// Where the webhooks of a number come in. It ends with the path token and is as secret as that.
+#[derive(Clone)]
+pub struct WebhookUrl(SecretString);
+
+impl WebhookUrl {
+    /// The address below a public one at which this path token is taken.
+    pub fn of(public_url: &str, path_token: &SecretString) -> Self {
+        let parts = [public_url.trim_end_matches('/'), "/webhooks/", path_token.expose_secret()];
+        // As long as the whole from the start, so that no shorter copy is left behind.
+        let mut text = String::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.into_iter().for_each(|part| text.push_str(part));
+        Self(SecretString::from(text))
+    }
+
+    /// As somebody else wrote it down.
+    pub fn from_secret(text: SecretString) -> Self {
+        Self(text)
+    }
+
+    /// What stands before the path token.
+    pub fn base(&self) -> &str {
+        self.halves().0
+    }
+
+    /// The path token, for keeping it out of texts.
+    pub fn path_token(&self) -> &str {
+        self.halves().1
+    }
+
+    /// The address itself, for registering it and for comparing it.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    fn halves(&self) -> (&str, &str) {
+        let text = self.expose();
+        text.split_at(text.rfind('/').map_or(0, |slash| slash + 1))
     }
 }
 
@@ -139,5 +196,5 @@ macro_rules! opaque_debug {
     };
 }
 
-opaque_debug!(NumberKey => "NumberKey(..)", WebhookSecret => "WebhookSecret(..)", TokenHash => "TokenHash(..)",
+opaque_debug!(NumberKey => "NumberKey(..)", TenantKey => "TenantKey(..)", WebhookUrl => "WebhookUrl(..)", WebhookSecret => "WebhookSecret(..)", TokenHash => "TokenHash(..)",
     CallerToken => "CallerToken(..)", Sealed => "Sealed(..)", Likeness => "Likeness(..)");

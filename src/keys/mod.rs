@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Duration};
 use crate::domain::{
     ids::NumberName,
     recipient::PhoneNumber,
-    secret::{NumberKey, TokenHash, WebhookSecret},
+    secret::{NumberKey, TenantKey, TokenHash, WebhookSecret, WebhookUrl},
 };
 
 /// A registered number.
@@ -55,6 +55,8 @@ pub struct WebhookDoor {
     pub path_token: TokenHash,
     /// Secrets that sign; any of them is accepted. Empty: signatures are not checked, the path alone is the proof.
     pub secrets: Vec<WebhookSecret>,
+    /// Where Pilot Status reaches this door; `None` unless the gateway registers it there.
+    pub url: Option<WebhookUrl>,
 }
 
 /// The registered numbers.
@@ -64,6 +66,7 @@ pub struct KeyRing {
     /// Further words for a number: its upstream id and its phone.
     aliases: HashMap<String, NumberName>,
     doors: HashMap<TokenHash, NumberName>,
+    tenant_key: Option<TenantKey>,
 }
 
 impl KeyRing {
@@ -79,6 +82,21 @@ impl KeyRing {
             ring.numbers.insert(number.name.clone(), number);
         }
         ring
+    }
+
+    /// Adds the account-wide key.
+    #[must_use]
+    pub fn with_tenant_key(self, tenant_key: Option<TenantKey>) -> Self {
+        Self { tenant_key, ..self }
+    }
+
+    /// The key under which a number's webhook is managed: the account-wide one, which needs to be told the number's upstream
+    /// id as well, or if either is unknown the number's own.
+    pub fn managing<'a>(&'a self, number: &'a Number) -> (&'a NumberKey, Option<&'a str>) {
+        match (&self.tenant_key, &number.upstream_id) {
+            (Some(key), Some(id)) => (key.as_key(), Some(id)),
+            _ => (&number.key, None),
+        }
     }
 
     /// The name of the number that a caller means by its name, its upstream id or its phone.

@@ -28,7 +28,7 @@ use crate::{
     keys::KeyRing,
     messaging::Messaging,
     store::{self, Store, StoreError, Written, retention},
-    tracking::{Tracking, Verdicts},
+    tracking::{Tracking, Verdicts, registration::Registration},
     upstream::Upstream,
     vault::{Place, RootKey, RootKeyError, UnsealError, Vault},
 };
@@ -49,8 +49,9 @@ pub struct Gateway {
     health: tonic_health::server::HealthReporter,
     draining: CancellationToken,
     closing: CancellationToken,
-    retention: AbortOnDropHandle<()>,
-    unattributed: AbortOnDropHandle<()>,
+    registration: Registration,
+    /// What goes on by itself, by name, until the gateway drains.
+    background: Vec<(&'static str, AbortOnDropHandle<()>)>,
     ports: JoinSet<Result<(), String>>,
     deadline: Duration,
 }
@@ -112,7 +113,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let Ports { grpc: grpc_listener, http: http_listener } = ports;
     let directory = config.store.directory;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
-    let keys = Arc::new(KeyRing::of(config.numbers));
+    let keys = Arc::new(KeyRing::of(config.numbers).with_tenant_key(config.tenant_key));
     let identity = Arc::new(Identity::of(config.callers));
     let draining = CancellationToken::new();
     let closing = CancellationToken::new();
@@ -127,7 +128,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     };
     let messaging = Messaging::new(
         Arc::clone(&store),
-        upstream,
+        upstream.clone(),
         Arc::clone(&keys),
         vault.clone(),
         sources.clone(),
@@ -141,11 +142,11 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     messaging.run_queue();
     let tracking =
         Tracking::new(Arc::clone(&store), Arc::clone(&keys), vault.clone(), sources.clone(), config.tracking);
-    let unattributed = AbortOnDropHandle::new(tokio::spawn(tracking.clone().run_unattributed(draining.clone())));
+    let registration =
+        Registration::new(tracking.clone(), upstream, Arc::clone(&keys), sources.clone(), config.registration);
     let fanout =
         Fanout::spawn(Arc::clone(&store), Arc::new(Responses), sources.clone(), config.streams, draining.clone());
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, draining.clone());
-    let retention = AbortOnDropHandle::new(tokio::spawn(trimming));
     let api = MessagingApi::new(
         messaging.clone(),
         fanout,
@@ -169,6 +170,13 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let routes = door::router(tracking.clone(), store.head(), draining.clone(), &config.http);
     ports.spawn(self::http::serve(http_listener, routes, closing.clone()));
     tracing::info!(%grpc, %http, "serving");
+    // Registration not before the port takes what it asks for.
+    let background = [
+        ("trimming", tokio::spawn(trimming)),
+        ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
+        ("looking after the webhooks", tokio::spawn(registration.clone().run(draining.clone()))),
+    ];
+    let background = background.map(|(name, task)| (name, AbortOnDropHandle::new(task))).into();
     let deadline = config.shutdown_deadline;
     Ok(Gateway {
         grpc,
@@ -179,8 +187,8 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         health,
         draining,
         closing,
-        retention,
-        unattributed,
+        registration,
+        background,
         ports,
         deadline,
     })
@@ -213,6 +221,11 @@ impl Gateway {
         self.tracking.verdicts()
     }
 
+    /// How the webhooks stand that the gateway registers.
+    pub const fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
     /// Waits until a port or the store ends by itself, which none should.
     pub async fn failed(&mut self) -> String {
         let mut head = self.store.head();
@@ -234,8 +247,7 @@ impl Gateway {
         if timeout(self.deadline, self.drain()).await.is_err() {
             tracing::warn!("the deadline for an orderly end has passed; breaking off what still runs");
             self.ports.abort_all();
-            self.retention.abort();
-            self.unattributed.abort();
+            self.background.clear();
         }
         // Never skipped: it only flushes what is queued.
         if timeout(Duration::from_secs(5), store.close()).await.is_err() {
@@ -247,7 +259,7 @@ impl Gateway {
         grpc::not_serving(&self.health).await;
         self.draining.cancel();
         self.messaging.finish().await;
-        for (what, task) in [("trimming", &mut self.retention), ("telling", &mut self.unattributed)] {
+        for (what, task) in &mut self.background {
             if let Err(error) = task.await {
                 tracing::warn!(%error, "{what} did not end well");
             }

@@ -3,6 +3,7 @@
 //! Owns the decision whether a webhook is genuine and what becomes of it. An `Ok` means that whatever it told is on disk.
 //! Knows no HTTP: the door hands over the path token, the signature header and the bytes. Called by `http`.
 
+pub mod registration;
 mod unattributed;
 mod verdicts;
 

@@ -10,10 +10,11 @@ use reqwest::{
 
 use crate::domain::secret::NumberKey;
 
-/// Answers longer than this are cut off and then not understood.
+/// Answers longer than this are cut off and then not understood, unless the call says otherwise.
 const MAX_ANSWER: usize = 1 << 20;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const NUMBER_ID: HeaderName = HeaderName::from_static("x-whatsapp-number-id");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// A call to be made.
@@ -22,6 +23,7 @@ pub(super) struct Call {
     url: Url,
     headers: HeaderMap,
     body: Option<Bytes>,
+    most: usize,
 }
 
 /// What came back.
@@ -48,13 +50,26 @@ impl Call {
             value.set_sensitive(true);
             headers.insert(API_KEY, value);
         }
-        Self { method, url, headers, body: None }
+        Self { method, url, headers, body: None, most: MAX_ANSWER }
     }
 
     pub(super) fn json(mut self, body: Bytes) -> Self {
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         self.body = Some(body);
         self
+    }
+
+    /// Names the number that the call is about, for a key that is not a number's own.
+    pub(super) fn number_id(mut self, id: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(id) {
+            self.headers.insert(NUMBER_ID, value);
+        }
+        self
+    }
+
+    /// Sets how long the answer may be.
+    pub(super) fn up_to(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     pub(super) fn idempotency_key(mut self, key: &str) -> Self {
@@ -74,8 +89,8 @@ impl Call {
         let headers = std::mem::take(response.headers_mut());
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| Trouble::NoAnswer(text_of(&error)))? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Trouble::NoAnswer(format!("the answer is longer than {MAX_ANSWER} bytes")));
+            if body.len() + chunk.len() > self.most {
+                return Err(Trouble::NoAnswer(format!("the answer is longer than {} bytes", self.most)));
             }
             body.extend_from_slice(&chunk);
         }

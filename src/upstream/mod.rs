@@ -8,6 +8,7 @@
 
 mod call;
 mod clean;
+mod hooks;
 mod refusal;
 mod reply;
 mod send;
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::call::{Call, Trouble};
 pub use self::{
+    hooks::{DeliveryLog, EVENTS, Hook, HookAccess, HookChange, LoggedDelivery},
     refusal::{Doubt, Refusal, RefusalClass},
     reply::{CancelShape, Cancellation, Past, Reading, Receipt},
     send::SendBody,

@@ -177,10 +177,17 @@ fn id(text: &str) -> Option<UpstreamId> {
 }
 
 fn expect_success<'a>(answer: &Answer, key: &'a NumberKey) -> Result<Body<'a>, ReadError> {
+    success(answer, key).map_err(|error| match error {
+        ReadError::Refused(Refusal { class: RefusalClass::NotFound, .. }) => ReadError::NotFound,
+        other => other,
+    })
+}
+
+/// A 2xx. A 404 is a refusal like others, with its code.
+pub(super) fn success<'a>(answer: &Answer, key: &'a NumberKey) -> Result<Body<'a>, ReadError> {
     let body = Body::of(answer, key);
     match (answer.status, verdict(answer.status, body.code())) {
         (200..300, _) => Ok(body),
-        (404, _) => Err(ReadError::NotFound),
         (_, Verdict::Refused(class)) => Err(ReadError::Refused(body.refusal(class, answer))),
         (_, Verdict::Unknown) => Err(ReadError::Unavailable { detail: body.doubt(answer).detail }),
     }
@@ -225,8 +232,8 @@ pub(super) fn status_of(word: &str) -> Option<Status> {
 }
 
 /// An answer's body as far as it can be read; `Null` if it is no JSON.
-struct Body<'a> {
-    json: Value,
+pub(super) struct Body<'a> {
+    pub(super) json: Value,
     raw: String,
     key: &'a NumberKey,
 }

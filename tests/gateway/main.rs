@@ -11,6 +11,7 @@ mod identity;
 mod intake;
 mod list;
 mod queue;
+mod registration;
 mod resolve;
 mod retention;
 mod retention_size;

@@ -133,7 +133,23 @@ fn double() -> sandbox::Options {
 /// Drives a gateway through everything that handles a secret and collects what it lets out.
 async fn exercised(format: &str) -> Haystack {
     let place = Place::new(double(), &format!("[log]\nlevel = \"trace\"\nformat = \"{format}\"\n")).await;
+    // It looks after its webhook all the time, and is first refused with what it must not repeat.
+    let config = fs::read_to_string(place.path("pilotgate.toml")).unwrap();
+    let webhooks = format!("[webhooks]\npublic_url = \"http://{}\"\ncheck_interval = \"50ms\"\n", place.http);
+    place.write("pilotgate.toml", &(config + &webhooks));
+    let control = place.double.control();
+    let echo = serde_json::json!({ "error": format!("http://{}/webhooks/{PATH_TOKEN} for {KEY}", place.http) });
+    let refusal = Fault { status: Some(400), body: Some(echo), times: Some(1), ..Fault::new(On::Any, FaultKind::Http) };
+    control.add_fault(refusal).unwrap();
     let gateway = place.serve();
+    drop(place.client().await);
+    let is_repaired = || control.requests().iter().any(|request| request.method == "PATCH");
+    let repaired = async {
+        while !is_repaired() {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), repaired).await.expect("not repaired within 20 s");
     let mut haystack = Haystack::default();
     call(&place, &mut haystack).await;
     knock(&place, &mut haystack).await;
@@ -234,6 +250,9 @@ async fn secrets_show_up_nowhere() {
     for format in ["text", "json"] {
         let haystack = exercised(format).await;
         assert!(haystack.places("TRACE").contains(&"the log"), "the log is not at trace level");
+        for told in ["the webhook could not be looked after", "the webhook had been changed; it was repaired"] {
+            assert_eq!(haystack.places(told), ["the log"]);
+        }
         let found = haystack.places(CONTROL);
         for place in ["an answer to a send", "the frames of a stream", "pilotgate.db", "pilotgate.db-wal"] {
             assert!(found.contains(&place), "the search does not find what lies in {place}: {found:?}");
@@ -281,6 +300,10 @@ async fn misplaced_secrets_are_not_repeated_by_the_refusal() {
         format!("numbers = \"{KEY}\"\n"),
         format!("[upstream]\nbase_url = \"https://{TENANT_KEY}@pilotstatus.example\"\n"),
         format!("[upstream]\nbase_url = \"https://pilotstatus.example/?key={TENANT_KEY}\"\n"),
+        format!("[upstream]\ntenant_key = [\"{TENANT_KEY}\"]\n"),
+        format!("[upstream]\ntenant_key = \"{TENANT_KEY} \"\n"),
+        format!("[webhooks]\npublic_url = \"https://{TENANT_KEY}@hooks.example\"\n"),
+        format!("[webhooks]\npublic_url = \"{PATH_TOKEN}\"\non_drift = \"{PATH_TOKEN}\"\n"),
     ];
     let refused = |config: &str, environment: &[(&str, &str)]| {
         let file = place.write("misplaced.toml", config);
@@ -319,10 +342,12 @@ fn debug_prints_hide_every_secret() {
         token_hashes: vec![TokenHash::of(TOKEN).to_hex()],
         grants: Vec::new(),
     }];
+    settings.upstream.tenant_key = Some(inline(TENANT_KEY));
+    settings.webhooks.public_url = "https://hooks.example.com".to_owned();
     let config = config::check_in_memory(settings.clone()).unwrap();
     let token = CallerToken::generate(&Sources::system());
     let line = Cli::try_parse_from(["pilotgate", "get", "an-id", "--token", STRAY_TOKEN]).unwrap();
-    let ring = KeyRing::of(config.numbers.clone());
+    let ring = KeyRing::of(config.numbers.clone()).with_tenant_key(config.tenant_key.clone());
     let identity = Identity::of(config.callers.clone());
     let mut haystack = Haystack::default();
     let all: [(&str, &dyn std::fmt::Debug); 6] = [
@@ -337,7 +362,9 @@ fn debug_prints_hide_every_secret() {
         haystack.add(place, format!("{value:?} {value:#?}"));
     }
     assert_eq!(haystack.places(NUMBER), ["settings", "config", "keys"], "the search finds nothing");
-    assert_eq!(haystack.places("NumberKey(..)"), ["config", "keys"]);
+    for hidden in ["NumberKey(..)", "TenantKey(..)", "WebhookUrl(..)"] {
+        assert_eq!(haystack.places(hidden), ["config", "keys"]);
+    }
     for secret in SECRETS.into_iter().chain([token.expose()]) {
         assert!(haystack.places(secret).is_empty(), "{secret}: {:?}", haystack.places(secret));
     }
