@@ -204,7 +204,7 @@ impl MessagingService for MessagingApi {
 }
 
 /// Who calls, as the layer in front has found.
-fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
+pub(super) fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
     let principal = request.extensions().get::<Principal>().cloned();
     principal.ok_or_else(|| super::status::of_credential(CredentialError::Missing))
 }

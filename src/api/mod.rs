@@ -8,6 +8,7 @@ pub mod authenticate;
 mod bulk;
 mod connection;
 mod convert;
+mod inbox;
 mod messaging;
 pub mod ready;
 mod reasons;
@@ -17,6 +18,7 @@ pub use self::{
     bulk::BulkOptions,
     connection::Connection,
     convert::Responses,
+    inbox::InboxApi,
     messaging::MessagingApi,
     reasons::{CATALOGUE, Reason, SameRequestId},
 };

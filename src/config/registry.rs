@@ -13,7 +13,7 @@ use super::settings::{CallerSettings, GrantSettings, NumberSettings, PaceSetting
 use crate::{
     domain::{
         ids::{CallerName, NumberName},
-        principal::{Grant, NumberScope, Permission},
+        principal::{Grant, NumberScope},
         recipient::PhoneNumber,
         secret::{NumberKey, TokenHash, WebhookSecret, WebhookUrl},
     },
@@ -156,9 +156,6 @@ fn grant(settings: GrantSettings, declared: &HashSet<String>) -> Result<Grant, S
     let permissions = settings.permissions;
     if permissions.is_empty() {
         return Err("grants: permissions must not be empty".to_owned());
-    }
-    if permissions.contains(&Permission::Inbox) {
-        return Err("grants: inbox is not served by this version".to_owned());
     }
     if settings.number == "*" {
         return Ok(Grant { numbers: NumberScope::All, permissions });

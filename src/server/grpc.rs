@@ -15,25 +15,33 @@ use tower::Layer;
 
 use super::incoming::{self, Age};
 use crate::{
-    api::{MessagingApi, authenticate::AuthenticateLayer, ready::Ready},
+    api::{InboxApi, MessagingApi, authenticate::AuthenticateLayer, ready::Ready},
     config::Grpc,
     identity::Identity,
-    proto::{self, v1::messaging_service_server::MessagingServiceServer},
+    proto::{
+        self,
+        v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
+    },
 };
 
-const MESSAGING: &str = "pilotgate.v1.MessagingService";
+/// The services that ask who calls, as health tells of them.
+const SERVICES: [&str; 2] = ["pilotgate.v1.MessagingService", "pilotgate.v1.InboxService"];
 
 /// Serves until draining, then finishes the calls in flight.
 pub(super) async fn serve<H: Health>(
     listener: TcpListener,
     options: Grpc,
-    api: MessagingApi,
+    (messaging, inbox): (MessagingApi, InboxApi),
     identity: Arc<Identity>,
     (reporter, health): (HealthReporter, HealthServer<H>),
     draining: CancellationToken,
 ) -> Result<(), String> {
-    let messaging = MessagingServiceServer::new(api).max_decoding_message_size(options.max_message_bytes);
-    reporter.set_service_status(MESSAGING, ServingStatus::Serving).await;
+    let messaging = MessagingServiceServer::new(messaging).max_decoding_message_size(options.max_message_bytes);
+    let inbox = InboxServiceServer::new(inbox).max_decoding_message_size(options.max_message_bytes);
+    for service in SERVICES {
+        reporter.set_service_status(service, ServingStatus::Serving).await;
+    }
+    let authenticate = AuthenticateLayer::new(identity);
     let reflected = |error: tonic_reflection::server::Error| error.to_string();
     let v1 = options.reflection.then(|| reflection().build_v1()).transpose().map_err(reflected)?;
     let v1alpha = options.reflection.then(|| reflection().build_v1alpha()).transpose().map_err(reflected)?;
@@ -47,8 +55,9 @@ pub(super) async fn serve<H: Health>(
         .http2_keepalive_interval(Some(options.keepalive_interval))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         .http2_max_header_list_size(16 * 1024)
-        // Only the messaging service asks who calls; health and reflection answer everyone.
-        .add_service(AuthenticateLayer::new(identity).layer(Ready(messaging)))
+        // These ask who calls; health and reflection answer everyone.
+        .add_service(authenticate.layer(Ready(messaging)))
+        .add_service(authenticate.layer(Ready(inbox)))
         .add_service(health)
         .add_optional_service(v1)
         .add_optional_service(v1alpha)
@@ -59,7 +68,7 @@ pub(super) async fn serve<H: Health>(
 
 /// Tells health watchers that no further calls should come.
 pub(super) async fn not_serving(reporter: &HealthReporter) {
-    for service in ["", MESSAGING] {
+    for service in SERVICES.into_iter().chain([""]) {
         reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
 }

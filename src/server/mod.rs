@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    api::{MessagingApi, Responses},
+    api::{InboxApi, MessagingApi, Responses},
     config::Config,
     domain::sources::Sources,
     fanout::Fanout,
@@ -147,6 +147,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let fanout =
         Fanout::spawn(Arc::clone(&store), Arc::new(Responses), sources.clone(), config.streams, draining.clone());
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, draining.clone());
+    let inbox = InboxApi::new(fanout.clone(), Arc::clone(&identity), Arc::clone(&keys), sources.clone());
     let api = MessagingApi::new(
         messaging.clone(),
         fanout,
@@ -162,7 +163,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     ports.spawn(grpc::serve(
         grpc_listener,
         config.grpc,
-        api,
+        (api, inbox),
         identity,
         (health.clone(), health_service),
         draining.clone(),

@@ -33,6 +33,7 @@ use crate::support::{
 };
 
 const SERVICE: &str = "pilotgate.v1.MessagingService";
+const INBOX: &str = "pilotgate.v1.InboxService";
 const STRANGER_TOKEN: &str = "pgt_stranger-token-for-tests";
 
 /// How every RPC of the service ended, by name, in the order of the schema; asked about this message.
@@ -281,7 +282,7 @@ async fn health_answers_everyone() {
     let world = World::new().await;
     let gateway = world.gateway().await;
     let mut health = HealthClient::new(connect(&gateway).await);
-    for service in ["", SERVICE] {
+    for service in ["", SERVICE, INBOX] {
         let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving);
     }
@@ -324,16 +325,17 @@ async fn reflection_answers_everyone_in_both_versions() {
     let world = World::new().await;
     let gateway = world.gateway().await;
     let channel = connect(&gateway).await;
-    let symbols = ["pilotgate.v1.StatusUpdate", SERVICE, "google.rpc.ErrorInfo", "google.protobuf.Timestamp"];
+    let symbols = ["pilotgate.v1.StatusUpdate", SERVICE, INBOX, "google.rpc.ErrorInfo", "google.protobuf.Timestamp"];
     let files = [
         "pilotgate/v1/messaging_service.proto",
         "pilotgate/v1/messaging_service.proto",
+        "pilotgate/v1/inbox_service.proto",
         "error_details.proto",
         "google/protobuf/timestamp.proto",
     ];
     let services = |version: &str| {
         let reflection = format!("grpc.reflection.{version}.ServerReflection");
-        vec!["grpc.health.v1.Health".to_owned(), reflection, SERVICE.to_owned()]
+        vec!["grpc.health.v1.Health".to_owned(), reflection, INBOX.to_owned(), SERVICE.to_owned()]
     };
     let files = files.map(str::to_owned).to_vec();
     assert_eq!(reflect!(reflection, channel, symbols), (services("v1"), files.clone()));

@@ -8,6 +8,7 @@ mod doubts;
 mod fanout;
 mod get;
 mod identity;
+mod inbox;
 mod intake;
 mod list;
 mod queue;

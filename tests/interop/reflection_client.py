@@ -12,6 +12,7 @@ from google.rpc import status_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 SERVICE = "pilotgate.v1.MessagingService"
+INBOX = "pilotgate.v1.InboxService"
 
 
 def main() -> None:
@@ -19,12 +20,12 @@ def main() -> None:
     channel = grpc.insecure_channel(place["grpc"].removeprefix("http://"))
     database = ProtoReflectionDescriptorDatabase(channel)
     services = set(database.get_services())
-    assert {SERVICE, "grpc.health.v1.Health"} <= services, services
+    assert {SERVICE, INBOX, "grpc.health.v1.Health"} <= services, services
     pool = descriptor_pool.DescriptorPool(database)
     credential = [("authorization", "Bearer " + place["token"])]
 
-    def call(name: str, fields: dict | list[dict], metadata=credential):
-        method = pool.FindServiceByName(SERVICE).FindMethodByName(name)
+    def call(name: str, fields: dict | list[dict], metadata=credential, service=SERVICE):
+        method = pool.FindServiceByName(service).FindMethodByName(name)
         request_class = message_factory.GetMessageClass(method.input_type)
         kind = channel.unary_stream if method.server_streaming else channel.unary_unary
         if method.client_streaming:
@@ -33,7 +34,7 @@ def main() -> None:
         else:
             request = json_format.ParseDict(fields, request_class())
         stub = kind(
-            f"/{SERVICE}/{name}",
+            f"/{service}/{name}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
@@ -42,6 +43,13 @@ def main() -> None:
     frames = call("StreamStatusUpdates", {"start_time": "2020-01-01T00:00:00Z"})
     first = next(frames)
     assert first.WhichOneof("frame") == "heartbeat" and first.cursor, first
+
+    wanted = {"filter": {"numbers": [place["number"]], "kinds": ["INBOUND_KIND_MESSAGE"]}}
+    inbox = call("StreamInboundEvents", wanted, service=INBOX)
+    first = next(inbox)
+    assert first.WhichOneof("frame") == "heartbeat" and first.cursor, first
+    assert first.heartbeat.idle_reason == 1, first
+    inbox.cancel()
 
     text = {
         "number": place["number"],

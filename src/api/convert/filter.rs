@@ -17,13 +17,42 @@ use crate::{
         status::Status as MessageStatus,
     },
     fanout::{Filter, FollowRequest, OnExpired, Start},
-    identity::{NotGranted, Visibility},
+    identity::{InboxSight, NotGranted, Visibility},
     keys::KeyRing,
     proto::v1,
 };
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const HEARTBEATS: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(300);
+
+/// What a caller sees of numbers.
+pub(super) trait Sight {
+    /// Whether it sees nothing at all.
+    fn is_blind(&self) -> bool;
+
+    /// Whether it sees anything on the number.
+    fn reaches(&self, number: &NumberName) -> bool;
+}
+
+impl Sight for Visibility {
+    fn is_blind(&self) -> bool {
+        self.is_blind()
+    }
+
+    fn reaches(&self, number: &NumberName) -> bool {
+        self.reaches(number)
+    }
+}
+
+impl Sight for InboxSight {
+    fn is_blind(&self) -> bool {
+        self.is_blind()
+    }
+
+    fn reaches(&self, number: &NumberName) -> bool {
+        self.reaches(number)
+    }
+}
 
 /// Checks a stream request for a caller with this sight.
 pub(in crate::api) fn follow_request(
@@ -45,8 +74,7 @@ pub(in crate::api) fn follow_request(
         wrong.add("until_final", "needs filter.message_ids");
     }
     let subscription = subscription(&mut wrong, &request.subscription);
-    let otherwise = if subscription.is_some() { Start::Committed } else { Start::Latest };
-    let start = start(&mut wrong, request.start, otherwise);
+    let start = start(&mut wrong, request.start, subscription.as_ref());
     let filter =
         Filter::updates(sight, numbers, messages.into_iter().collect(), statuses, filter.labels.into_iter().collect());
     let until_final = request.until_final;
@@ -75,7 +103,7 @@ pub(in crate::api) fn message_ids(
 /// Numbers that the caller can see something on. One that it cannot, and one that does not exist, end the same way.
 pub(super) fn numbers<Set: FromIterator<NumberName>>(
     words: &[String],
-    sight: &Visibility,
+    sight: &impl Sight,
     keys: &KeyRing,
 ) -> Result<Set, Status> {
     if sight.is_blind() {
@@ -103,7 +131,7 @@ pub(super) fn statuses<Set: FromIterator<MessageStatus>>(wrong: &mut Violations,
     statuses.filter_map(|(index, value)| wrong.take(format!("{field}[{index}]"), known(*value))).collect()
 }
 
-fn on_expired(wrong: &mut Violations, value: i32) -> OnExpired {
+pub(super) fn on_expired(wrong: &mut Violations, value: i32) -> OnExpired {
     match v1::OnExpired::try_from(value) {
         Ok(v1::OnExpired::Unspecified | v1::OnExpired::Fail) => OnExpired::Fail,
         Ok(v1::OnExpired::Earliest) => OnExpired::Earliest,
@@ -114,7 +142,7 @@ fn on_expired(wrong: &mut Violations, value: i32) -> OnExpired {
     }
 }
 
-fn heartbeat(wrong: &mut Violations, interval: Option<prost_types::Duration>) -> Duration {
+pub(super) fn heartbeat(wrong: &mut Violations, interval: Option<prost_types::Duration>) -> Duration {
     let Some(interval) = interval else { return HEARTBEAT };
     let bounded = span(interval).and_then(|span| {
         if HEARTBEATS.contains(&span) { Ok(span) } else { Err(Invalid::because("must be 1 s to 5 min")) }
@@ -122,14 +150,15 @@ fn heartbeat(wrong: &mut Violations, interval: Option<prost_types::Duration>) ->
     wrong.take("heartbeat_interval", bounded).unwrap_or(HEARTBEAT)
 }
 
-fn start(
+pub(super) fn start(
     wrong: &mut Violations,
     start: Option<v1::stream_status_updates_request::Start>,
-    otherwise: Start,
+    subscription: Option<&SubscriptionName>,
 ) -> Option<Start> {
     use v1::stream_status_updates_request::Start as Wire;
     match start {
-        None => Some(otherwise),
+        None if subscription.is_some() => Some(Start::Committed),
+        None => Some(Start::Latest),
         Some(Wire::Cursor(text)) => Some(Start::Cursor(text)),
         Some(Wire::StartTime(time)) => wrong.take("start_time", timestamp(time)).map(Start::Time),
         Some(Wire::Position(value)) => match v1::Position::try_from(value) {

@@ -5,6 +5,8 @@
 
 mod content;
 mod filter;
+mod inbox;
+mod json;
 mod list;
 mod reply;
 mod send;
@@ -15,6 +17,7 @@ mod wire;
 pub use self::wire::Responses;
 pub(super) use self::{
     filter::{follow_request, message_ids, subscription},
+    inbox::{inbox_notice, inbox_request},
     list::{list_request, list_response},
     reply::{cancel_response, message, notice, rpc_status},
     send::send_request,

@@ -1,5 +1,7 @@
 //! Messages and frames, to the wire.
 
+use std::time::Duration;
+
 use prost::Message as _;
 use tonic_types::pb;
 
@@ -90,36 +92,47 @@ pub(in crate::api) fn notice(
     use v1::stream_status_updates_response::Frame as Wire;
     let cursor = cursors.encode(after, filter);
     let frame = match notice {
-        Notice::Heartbeat { head_lag, backlog, unacknowledged, idle } => Wire::Heartbeat(v1::Heartbeat {
-            head_lag: Some(proto_span(head_lag)),
-            backlog: i64::try_from(backlog).unwrap_or(i64::MAX),
-            idle_reason: match idle {
-                Idle::Started => v1::IdleReason::Started,
-                Idle::CaughtUp => v1::IdleReason::CaughtUp,
-                Idle::CatchingUp => v1::IdleReason::CatchingUp,
-            }
-            .into(),
-            unacknowledged: i64::try_from(unacknowledged).unwrap_or(i64::MAX),
-        }),
-        Notice::Gap { from } => Wire::Gap(v1::Gap {
-            from: if from == Position::START { String::new() } else { cursors.encode(from, filter) },
-            to: cursor.clone(),
-            reason: v1::GapReason::Retention.into(),
-        }),
-        Notice::Drain { reconnect_after } => {
-            Wire::Drain(v1::Drain { reconnect_after: Some(proto_span(reconnect_after)) })
+        Notice::Heartbeat { head_lag, backlog, unacknowledged, idle } => {
+            Wire::Heartbeat(heartbeat(head_lag, backlog, unacknowledged, idle))
         }
+        Notice::Gap { from } => Wire::Gap(gap(from, &cursor, cursors, filter)),
+        Notice::Drain { reconnect_after } => Wire::Drain(drain(reconnect_after)),
     };
     v1::StreamStatusUpdatesResponse { cursor, frame: Some(frame) }
 }
 
+/// A sign of life.
+pub(super) fn heartbeat(head_lag: Duration, backlog: u64, unacknowledged: u64, idle: Idle) -> v1::Heartbeat {
+    v1::Heartbeat {
+        head_lag: Some(proto_span(head_lag)),
+        backlog: i64::try_from(backlog).unwrap_or(i64::MAX),
+        idle_reason: match idle {
+            Idle::Started => v1::IdleReason::Started,
+            Idle::CaughtUp => v1::IdleReason::CaughtUp,
+            Idle::CatchingUp => v1::IdleReason::CatchingUp,
+        }
+        .into(),
+        unacknowledged: i64::try_from(unacknowledged).unwrap_or(i64::MAX),
+    }
+}
+
+/// A gap behind which the stream goes on at the cursor `to`.
+pub(super) fn gap(from: Position, to: &str, cursors: &Cursors, filter: Fingerprint) -> v1::Gap {
+    v1::Gap {
+        from: if from == Position::START { String::new() } else { cursors.encode(from, filter) },
+        to: to.to_owned(),
+        reason: v1::GapReason::Retention.into(),
+    }
+}
+
+/// A farewell.
+pub(super) fn drain(reconnect_after: Duration) -> v1::Drain {
+    v1::Drain { reconnect_after: Some(proto_span(reconnect_after)) }
+}
+
 pub(super) fn update(update: &Update) -> v1::StatusUpdate {
     let origins = &update.origins;
-    let (observed, raw_status, failed) = match &update.observed {
-        Observed::Reached(reached) => (status(*reached), String::new(), None),
-        Observed::Failed(reported) => (v1::MessageStatus::Failed, String::new(), Some(failure(reported))),
-        Observed::Unknown(word) => (v1::MessageStatus::Unspecified, word.clone(), None),
-    };
+    let (observed, raw_status, failed) = observed(&update.observed);
     let [upstream_id, correlation_id, external_id] = ids(&update.ids);
     v1::StatusUpdate {
         message_id: origins.message_id.to_string(),
@@ -149,7 +162,17 @@ pub(super) fn update(update: &Update) -> v1::StatusUpdate {
     }
 }
 
-fn ids(ids: &ForeignIds) -> [String; 3] {
+/// The status, the word if it is unknown, and the failure if it is one.
+pub(super) fn observed(observed: &Observed) -> (v1::MessageStatus, String, Option<v1::Failure>) {
+    match observed {
+        Observed::Reached(reached) => (status(*reached), String::new(), None),
+        Observed::Failed(reported) => (v1::MessageStatus::Failed, String::new(), Some(failure(reported))),
+        Observed::Unknown(word) => (v1::MessageStatus::Unspecified, word.clone(), None),
+    }
+}
+
+/// Pilot Status's id, the business id, the provider's id; those that are not known are empty.
+pub(super) fn ids(ids: &ForeignIds) -> [String; 3] {
     [
         ids.upstream.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),
         ids.correlation.as_ref().map(|id| id.as_str().to_owned()).unwrap_or_default(),

@@ -5,7 +5,7 @@
 
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use super::reply::update;
+use super::{inbox::happening, reply::update};
 use crate::{
     domain::event::{Event, Payload},
     fanout::Wire,
@@ -23,8 +23,7 @@ impl Wire for Responses {
         let mut body = Vec::new();
         match &event.payload {
             Payload::Update(told) => Frame::Update(update(told)).encode(&mut body),
-            // No stream carries it.
-            Payload::Inbound(_) => {}
+            Payload::Inbound(inbound) => happening(inbound).encode(&mut body),
         }
         body
     }

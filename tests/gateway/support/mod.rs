@@ -46,6 +46,11 @@ pub type Client = MessagingServiceClient<InterceptedService<Channel, Bearer>>;
 #[derive(Clone)]
 pub struct Bearer(Option<&'static str>);
 
+/// Puts the token on every call.
+pub const fn bearer(token: Option<&'static str>) -> Bearer {
+    Bearer(token)
+}
+
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(token) = self.0 {
