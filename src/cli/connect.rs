@@ -15,7 +15,7 @@ use tonic::{
 
 use crate::{
     cli::{errors::CliError, times},
-    proto::v1::messaging_service_client::MessagingServiceClient,
+    proto::v1::{inbox_service_client::InboxServiceClient, messaging_service_client::MessagingServiceClient},
 };
 
 /// Which gateway, as whom, for how long.
@@ -40,7 +40,12 @@ pub struct ConnectArgs {
 }
 
 /// The generated client with the caller token on every call.
-pub type Client = MessagingServiceClient<InterceptedService<Channel, Bearer>>;
+pub type Client = MessagingServiceClient<Connection>;
+
+/// The same for what comes in.
+pub type InboxClient = InboxServiceClient<Connection>;
+
+type Connection = InterceptedService<Channel, Bearer>;
 
 /// Puts the caller token on a call; without a token the gateway refuses, in its own words.
 #[derive(Clone)]
@@ -61,8 +66,21 @@ impl ConnectArgs {
     /// # Errors
     /// [`CliError::Usage`] for an address or token that cannot be one, [`CliError::Local`] for an unreadable file.
     pub fn client(&self) -> Result<Client, CliError> {
+        self.connection().map(MessagingServiceClient::new)
+    }
+
+    /// Clients of both services, over one connection.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn clients(&self) -> Result<(Client, InboxClient), CliError> {
+        let connection = self.connection()?;
+        Ok((MessagingServiceClient::new(connection.clone()), InboxServiceClient::new(connection)))
+    }
+
+    fn connection(&self) -> Result<Connection, CliError> {
         let from_file = self.token_file.as_ref().map(read_token).transpose()?;
-        client(&self.address, from_file.as_ref().or(self.token.as_ref()))
+        connection(&self.address, from_file.as_ref().or(self.token.as_ref()))
     }
 }
 
@@ -71,9 +89,13 @@ impl ConnectArgs {
 /// # Errors
 /// [`CliError::Usage`] for an address or token that cannot be one.
 pub fn client(address: &str, token: Option<&SecretString>) -> Result<Client, CliError> {
+    connection(address, token).map(MessagingServiceClient::new)
+}
+
+fn connection(address: &str, token: Option<&SecretString>) -> Result<Connection, CliError> {
     let endpoint = endpoint(address)?;
     let header = token.map(header).transpose()?;
-    Ok(MessagingServiceClient::with_interceptor(endpoint.connect_lazy(), Bearer(header)))
+    Ok(InterceptedService::new(endpoint.connect_lazy(), Bearer(header)))
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, CliError> {

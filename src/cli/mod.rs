@@ -9,6 +9,7 @@ pub mod connect;
 pub mod demo;
 pub mod errors;
 pub mod get;
+pub mod inbox;
 pub mod output;
 pub mod render;
 pub mod sandbox;
@@ -60,6 +61,8 @@ enum Command {
     Send(Box<send::Args>),
     /// Follow status updates
     Watch(watch::Args),
+    /// Follow what comes in at the numbers
+    Inbox(inbox::Args),
     /// Tell where a message stands
     Get(get::Args),
     /// Cancel scheduled messages
@@ -117,6 +120,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Demo(args) => interruptible(demo::run(&args, out)).await,
         Command::Send(args) => interruptible(send::run(*args, out)).await,
         Command::Watch(args) => interruptible(watch::run(args, out)).await,
+        Command::Inbox(args) => interruptible(inbox::run(args, out)).await,
         Command::Get(args) => interruptible(get::run(args, out)).await,
         Command::Cancel(args) => interruptible(cancel::run(args, out)).await,
     }
@@ -141,7 +145,8 @@ impl Command {
             Self::Sandbox(args) => args.json,
             Self::Token(args) => args.json,
             Self::Send(args) => args.connect.json,
-            Self::Watch(args) => args.connect.json,
+            Self::Watch(args) => args.follow.connect.json,
+            Self::Inbox(args) => args.follow.connect.json,
             Self::Get(args) => args.connect.json,
             Self::Cancel(args) => args.connect.json,
         };

@@ -21,7 +21,27 @@ use crate::{
 };
 
 /// The events that the gateway has a use for.
-const EVENTS: [&str; 4] = ["message.sent", "message.delivered", "message.read", "message.failed"];
+const EVENTS: [&str; 19] = [
+    "message.sent",
+    "message.delivered",
+    "message.read",
+    "message.failed",
+    "message.received",
+    "message.reply",
+    "message.group",
+    "message.newsletter",
+    "number.created",
+    "number.connected",
+    "number.disconnected",
+    "number.removed",
+    "number.restored",
+    "lead.received",
+    "call.ringing",
+    "call.connected",
+    "call.ended",
+    "call.missed",
+    "call.permission_updated",
+];
 
 /// Where to listen; port 0 takes a free one.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +112,13 @@ impl Stage {
             token_hashes: vec![token.hash().to_hex()],
             grants: vec![GrantSettings {
                 number: "*".to_owned(),
-                permissions: vec![Permission::Send, Permission::Cancel, Permission::Read, Permission::Observe],
+                permissions: vec![
+                    Permission::Send,
+                    Permission::Cancel,
+                    Permission::Read,
+                    Permission::Observe,
+                    Permission::Inbox,
+                ],
             }],
         }];
         let config = config::check_in_memory(settings).map_err(|error| local("settings", &error))?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod demo;
+mod inbox;
 mod lost;
 mod refusals;
 mod scripted;

@@ -12,7 +12,8 @@ use pilotgate::proto::v1::{
     CancelMessagesRequest, CancelMessagesResponse, CommitCursorRequest, CommitCursorResponse, GetMessageRequest,
     GetMessageResponse, ListMessagesRequest, ListMessagesResponse, Message, MessageStatus, Recipient,
     SendMessageRequest, SendMessageResponse, SendMessagesRequest, SendMessagesResponse, StatusUpdate,
-    StreamStatusUpdatesRequest, StreamStatusUpdatesResponse,
+    StreamInboundEventsRequest, StreamInboundEventsResponse, StreamStatusUpdatesRequest, StreamStatusUpdatesResponse,
+    inbox_service_server::{InboxService, InboxServiceServer},
     messaging_service_server::{MessagingService, MessagingServiceServer},
     recipient::Kind,
     stream_status_updates_response::Frame,
@@ -41,6 +42,8 @@ pub struct Script {
     pub message: Option<Message>,
     pub sent: Vec<SendMessageRequest>,
     pub streamed: Vec<StreamStatusUpdatesRequest>,
+    pub inboxes: VecDeque<Vec<Result<StreamInboundEventsResponse, Status>>>,
+    pub inboxed: Vec<StreamInboundEventsRequest>,
     pub committed: Vec<CommitCursorRequest>,
 }
 
@@ -58,8 +61,9 @@ impl Scripted {
         let _inside = runtime.enter();
         let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = format!("http://{}", incoming.local_addr().unwrap());
-        let service = MessagingServiceServer::new(Door(script.clone()));
-        runtime.spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+        let messaging = MessagingServiceServer::new(Door(script.clone()));
+        let inbox = InboxServiceServer::new(Door(script.clone()));
+        runtime.spawn(Server::builder().add_service(messaging).add_service(inbox).serve_with_incoming(incoming));
         Self { script, address, _runtime: runtime }
     }
 
@@ -141,6 +145,21 @@ impl MessagingService for Door {
     }
 }
 
+#[tonic::async_trait]
+impl InboxService for Door {
+    type StreamInboundEventsStream = Pin<Box<dyn Stream<Item = Result<StreamInboundEventsResponse, Status>> + Send>>;
+
+    async fn stream_inbound_events(
+        &self,
+        request: Request<StreamInboundEventsRequest>,
+    ) -> Result<Response<Self::StreamInboundEventsStream>, Status> {
+        let mut script = self.0.lock().unwrap();
+        script.inboxed.push(request.into_inner());
+        let frames = script.inboxes.pop_front().ok_or_else(|| Status::unimplemented("not in the script"))?;
+        Ok(Response::new(Box::pin(stream::iter(frames))))
+    }
+}
+
 /// A refusal that advises when to come back.
 pub fn refusal(code: Code, reason: &str, message: &str, retry_after: Option<Duration>) -> Status {
     let mut details = ErrorDetails::new();
@@ -190,6 +209,6 @@ pub fn line(status: &str) -> String {
     format!("{NOON}  {status:<9}  {MESSAGE}  shop  {READS}\n")
 }
 
-fn noon() -> prost_types::Timestamp {
+pub fn noon() -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: NOON_SECONDS, nanos: 0 }
 }

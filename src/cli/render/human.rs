@@ -54,7 +54,7 @@ fn shown_word(status: MessageStatus, raw: &str) -> &str {
     }
 }
 
-fn paint(style: Style, text: &str) -> String {
+pub(super) fn paint(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
@@ -171,9 +171,9 @@ pub fn canceled(result: &CancelResult) -> String {
     }
 }
 
-/// That updates are missing.
-pub fn gap(gap: &Gap) -> String {
+/// That something is missing: updates, or whatever it is called.
+pub fn gap(gap: &Gap, noun: &str) -> String {
     let from = if gap.from.is_empty() { "the start" } else { &gap.from };
     let reason = render::gap_reason_word(gap.reason());
-    format!("{}: updates between {from} and {} can no longer be had ({reason})", alarm("gap"), gap.to)
+    format!("{}: {noun} between {from} and {} can no longer be had ({reason})", alarm("gap"), gap.to)
 }

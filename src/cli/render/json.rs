@@ -66,7 +66,7 @@ enum Recipient<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Failure<'a> {
+pub(super) struct Failure<'a> {
     code: &'static str,
     raw_code: &'a str,
     message: &'a str,
@@ -237,6 +237,6 @@ fn recipient(from: Option<&v1::Recipient>) -> Option<Recipient<'_>> {
     })
 }
 
-fn time(from: Option<&prost_types::Timestamp>) -> Option<String> {
+pub(super) fn time(from: Option<&prost_types::Timestamp>) -> Option<String> {
     from.map(times::rfc3339)
 }

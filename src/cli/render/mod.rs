@@ -4,6 +4,7 @@
 //! anywhere. Called by the client commands and the demo.
 
 pub mod human;
+pub mod inbox;
 pub mod json;
 
 use crate::proto::v1::{

@@ -1,14 +1,14 @@
-//! Follows one stream of updates through any number of connections.
+//! Follows one stream through any number of connections.
 //!
-//! Owns what is worth reconnecting for, and that no update is printed twice: a new connection resumes behind the last
-//! frame, and a frame that comes again all the same is passed over. Refuses to know where cursors are remembered: that
-//! is `progress`. Called by `watch`.
+//! Owns what is worth reconnecting for, and that nothing is printed twice: a new connection resumes behind the last
+//! frame, and a frame that comes again all the same is passed over. Refuses to know where cursors are remembered, which
+//! is `progress`, and what a stream carries: that is a [`Feed`]. Called by `watch` and `inbox`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{future::Future, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Code, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::{
     cli::{
@@ -20,21 +20,53 @@ use crate::{
         times,
         watch::progress::Progress,
     },
-    proto::v1::{
-        MessageStatus, StreamStatusUpdatesRequest, StreamStatusUpdatesResponse, stream_status_updates_request::Start,
-        stream_status_updates_response::Frame,
-    },
+    proto::v1::{Drain, Gap},
 };
 
-/// What to follow and for how long.
+/// A kind of stream.
+pub trait Feed {
+    /// What the things that it carries are called.
+    const NOUN: &'static str;
+    /// What comes over the wire.
+    type Response: Send + 'static;
+    /// What it carries.
+    type Event;
+
+    /// Opens the stream, behind a cursor or where it starts.
+    fn open(&mut self, after: Option<&str>) -> impl Future<Output = Result<Streaming<Self::Response>, Status>> + Send;
+
+    /// The cursor of a frame, and what the frame holds.
+    fn read(response: Self::Response) -> (String, Part<Self::Event>);
+
+    /// Prints what a frame carries.
+    ///
+    /// # Errors
+    /// As for [`Output::line`].
+    fn print(&mut self, cursor: &str, event: &Self::Event, out: &mut Output) -> Result<(), CliError>;
+}
+
+/// What a frame holds.
+#[derive(Debug)]
+pub enum Part<Event> {
+    /// Something to print.
+    Event(Event),
+    /// Something is missing.
+    Gap(Gap),
+    /// The gateway asks to come back later.
+    Drain(Drain),
+    /// Nothing else.
+    SignOfLife,
+}
+
+/// How to follow and for how long.
 #[derive(Debug)]
 pub struct Plan {
-    /// The first request; later ones start behind the last frame instead.
-    pub request: StreamStatusUpdatesRequest,
     /// Whether a lost connection is made anew.
     pub reconnect: bool,
-    /// End after so many updates; none: never.
+    /// End after so many things printed; none: never.
     pub count: Option<u64>,
+    /// The stream ends by itself when all is said.
+    pub until_final: bool,
     /// How long the first connection may take, and the answer to each call.
     pub patience: Duration,
     /// A stream that is silent for so long is taken for lost.
@@ -42,13 +74,11 @@ pub struct Plan {
 }
 
 /// What was seen.
-#[derive(Debug, Default)]
-pub struct Followed {
-    /// Where each message stands, by id; kept only for a stream that ends when its messages are final.
-    pub current: BTreeMap<String, MessageStatus>,
-    updates: u64,
+#[derive(Default)]
+struct Seen {
+    printed: u64,
     frames: u64,
-    last_update: Option<String>,
+    last_printed: Option<String>,
 }
 
 enum StreamEnd {
@@ -59,35 +89,36 @@ enum StreamEnd {
     Lost(Refusal),
 }
 
-/// Prints updates until the end that the plan names.
+/// Prints what the feed carries until the end that the plan names. `client` is for the place that is remembered.
 ///
 /// # Errors
 /// A refusal that reconnecting cannot mend, a gateway that was never reached within the patience, or what went wrong on
 /// this side.
 pub async fn follow(
     client: &mut Client,
+    feed: &mut impl Feed,
     plan: &Plan,
     progress: &mut Progress,
     out: &mut Output,
-) -> Result<Followed, CliError> {
+) -> Result<(), CliError> {
     let give_up = Instant::now() + plan.patience;
-    let mut followed = Followed::default();
+    let mut seen = Seen::default();
     let mut backoff = Backoff::new();
     loop {
-        let before = followed.frames;
-        let end = one_stream(client, plan, progress, &mut followed, out).await?;
+        let before = seen.frames;
+        let end = one_stream(client, feed, plan, progress, &mut seen, out).await?;
         progress.keep(client).await?;
-        if followed.frames > before {
+        if seen.frames > before {
             backoff = Backoff::new();
         }
         let (pause, why) = match end {
-            StreamEnd::Complete => return Ok(followed),
+            StreamEnd::Complete => return Ok(()),
             StreamEnd::Drained(after) => {
                 (backoff.pause(Some(after), chance()), "the gateway moves the connection".into())
             }
             StreamEnd::Lost(refusal) => {
                 let pause = backoff.pause(refusal.retry_after, chance());
-                let too_late = followed.frames == 0 && Instant::now() + pause >= give_up;
+                let too_late = seen.frames == 0 && Instant::now() + pause >= give_up;
                 if !plan.reconnect || too_late || !refusal.is_unavailable() {
                     return Err(refusal.into());
                 }
@@ -102,38 +133,36 @@ pub async fn follow(
     }
 }
 
-async fn one_stream(
+async fn one_stream<F: Feed>(
     client: &mut Client,
+    feed: &mut F,
     plan: &Plan,
     progress: &mut Progress,
-    followed: &mut Followed,
+    seen: &mut Seen,
     out: &mut Output,
 ) -> Result<StreamEnd, CliError> {
-    let mut request = plan.request.clone();
-    if let Some(cursor) = progress.cursor() {
-        request.start = Some(Start::Cursor(cursor.to_owned()));
-    }
-    let mut frames = match timeout(plan.patience, client.stream_status_updates(request)).await {
-        Ok(Ok(answer)) => answer.into_inner(),
+    let mut frames = match timeout(plan.patience, feed.open(progress.cursor())).await {
+        Ok(Ok(frames)) => frames,
         Ok(Err(status)) => return Ok(StreamEnd::Lost(status.into())),
         Err(_) => return Ok(StreamEnd::Lost(ended("the gateway does not answer"))),
     };
     loop {
         let frame = match next(&mut frames, client, plan, progress).await? {
             Ok(Some(frame)) => frame,
-            Ok(None) if plan.request.until_final => return Ok(StreamEnd::Complete),
+            Ok(None) if plan.until_final => return Ok(StreamEnd::Complete),
             Ok(None) => return Ok(StreamEnd::Lost(ended("the gateway ended the stream"))),
             Err(refusal) => return Ok(StreamEnd::Lost(refusal)),
         };
-        followed.frames += 1;
-        let drained = print(&frame, plan, followed, out)?;
-        if !frame.cursor.is_empty() {
-            progress.advance(frame.cursor);
+        seen.frames += 1;
+        let (cursor, part) = F::read(frame);
+        let drained = print(&cursor, part, feed, seen, out)?;
+        if !cursor.is_empty() {
+            progress.advance(cursor);
         }
         if let Some(after) = drained {
             return Ok(StreamEnd::Drained(after));
         }
-        if plan.count.is_some_and(|count| followed.updates >= count) {
+        if plan.count.is_some_and(|count| seen.printed >= count) {
             return Ok(StreamEnd::Complete);
         }
     }
@@ -141,12 +170,12 @@ async fn one_stream(
 
 /// The next frame. While frames are there they are only printed; the place is kept as soon as there is none, and
 /// before anything is waited for.
-async fn next(
-    frames: &mut Streaming<StreamStatusUpdatesResponse>,
+async fn next<T>(
+    frames: &mut Streaming<T>,
     client: &mut Client,
     plan: &Plan,
     progress: &mut Progress,
-) -> Result<Result<Option<StreamStatusUpdatesResponse>, Refusal>, CliError> {
+) -> Result<Result<Option<T>, Refusal>, CliError> {
     if let Some(ready) = frames.message().now_or_never() {
         return Ok(ready.map_err(Refusal::from));
     }
@@ -158,36 +187,31 @@ async fn next(
 }
 
 /// Prints a frame; tells how long to stay away if the gateway asks for it.
-fn print(
-    frame: &StreamStatusUpdatesResponse,
-    plan: &Plan,
-    followed: &mut Followed,
+fn print<F: Feed>(
+    cursor: &str,
+    part: Part<F::Event>,
+    feed: &mut F,
+    seen: &mut Seen,
     out: &mut Output,
 ) -> Result<Option<Duration>, CliError> {
-    match &frame.frame {
-        Some(Frame::Update(update)) => {
-            if followed.last_update.as_ref() == Some(&frame.cursor) {
+    match part {
+        Part::Event(event) => {
+            if seen.last_printed.as_deref() == Some(cursor) {
                 return Ok(None);
             }
-            match out.form() {
-                Form::Human => out.line(&human::update(update))?,
-                Form::Json => out.json(&json::UpdateFrame::new(&frame.cursor, update))?,
-            }
-            followed.last_update = Some(frame.cursor.clone());
-            followed.updates += 1;
-            if plan.request.until_final {
-                followed.current.insert(update.message_id.clone(), update.current_status());
-            }
+            feed.print(cursor, &event, out)?;
+            seen.last_printed = Some(cursor.to_owned());
+            seen.printed += 1;
         }
-        Some(Frame::Gap(gap)) => match out.form() {
-            Form::Human => out.note(&human::gap(gap)),
-            Form::Json => out.json(&json::GapFrame::new(&frame.cursor, gap))?,
+        Part::Gap(gap) => match out.form() {
+            Form::Human => out.note(&human::gap(&gap, F::NOUN)),
+            Form::Json => out.json(&json::GapFrame::new(cursor, &gap))?,
         },
-        Some(Frame::Drain(drain)) => {
+        Part::Drain(drain) => {
             let after = drain.reconnect_after.unwrap_or_default();
             return Ok(Some(Duration::try_from(after).unwrap_or_default()));
         }
-        Some(Frame::Heartbeat(_)) | None => {}
+        Part::SignOfLife => {}
     }
     Ok(None)
 }

@@ -1,29 +1,27 @@
 //! `pilotgate watch`: follows status updates.
 //!
-//! Owns the arguments and the verdict at the end. Where a stream starts is `start`, following it through lost
-//! connections is `follow`, remembering how far it got is `progress`. Called by the command tree, and by
-//! `send --watch`.
+//! Owns the arguments and the verdict at the end. What all streams can be told is `args`, where they start is `start`,
+//! following them through lost connections is `follow`, remembering how far they got is `progress`, and `updates` is the
+//! kind of stream. Called by the command tree, and by `send --watch`.
 
+pub mod args;
 pub mod follow;
 pub mod progress;
 pub mod start;
+mod updates;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use tonic::Request;
 
 use crate::{
-    cli::{
-        Ending,
-        connect::{Client, ConnectArgs},
-        errors::CliError,
-        output::Output,
-        times,
-    },
+    cli::{Ending, connect::Client, errors::CliError, output::Output, times},
     proto::v1::{GetMessageRequest, MessageStatus, StatusFilter, StreamStatusUpdatesRequest, get_message_request::Key},
 };
-use follow::{Followed, Plan};
+use args::FollowArgs;
+use follow::Plan;
 use progress::Progress;
+use updates::Updates;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -56,30 +54,11 @@ pub struct Args {
     /// Only messages with this label; repeatable
     #[arg(long, help_heading = "Filter")]
     label: Vec<String>,
-    /// Where to start: latest, earliest, a time (RFC 3339) or a cursor. Default: latest; with --message from the
-    /// creation of the oldest one; with --subscription where it left off
-    #[arg(long, value_name = "START", value_parser = start::origin)]
-    from: Option<start::Origin>,
-    /// Durable subscription that remembers the place in the gateway (not served yet)
-    #[arg(long, value_name = "NAME", conflicts_with = "cursor_file")]
-    subscription: Option<String>,
-    /// File that remembers the place on this machine; if it holds a cursor, that wins over --from
-    #[arg(long, value_name = "FILE")]
-    cursor_file: Option<PathBuf>,
     /// End once every --message is final
     #[arg(long, requires = "message")]
     until_final: bool,
-    /// End after this many updates
-    #[arg(long, value_name = "N")]
-    count: Option<u64>,
-    /// Longest silence of the gateway, 1s to 5m
-    #[arg(long, default_value = "15s", value_name = "SPAN", value_parser = times::span)]
-    heartbeat: Duration,
-    /// End when the connection is lost
-    #[arg(long)]
-    no_reconnect: bool,
     #[command(flatten)]
-    pub(super) connect: ConnectArgs,
+    pub(super) follow: FollowArgs,
 }
 
 /// Follows until the end that was asked for.
@@ -87,34 +66,27 @@ pub struct Args {
 /// # Errors
 /// The gateway's refusal, or what went wrong on this side.
 pub async fn run(args: Args, out: &mut Output) -> Result<Ending, CliError> {
-    let mut client = args.connect.client()?;
-    let (start, on_expired) = start::place(args.from, &args.message, args.subscription.is_some());
-    let mut progress = match (args.cursor_file, &args.subscription) {
-        (Some(path), _) => Progress::in_file(path)?,
-        (None, Some(name)) => Progress::in_subscription(name.clone()),
-        (None, None) => Progress::forgotten(),
+    let mut client = args.follow.connect.client()?;
+    let mut progress = args.follow.progress()?;
+    let plan = Plan { until_final: args.until_final, ..args.follow.plan() };
+    let FollowArgs { from, subscription, heartbeat, .. } = args.follow;
+    let (start, on_expired) = start::place(from, &args.message, subscription.is_some());
+    let request = StreamStatusUpdatesRequest {
+        filter: Some(StatusFilter {
+            numbers: args.number,
+            message_ids: args.message,
+            statuses: args.status.into_iter().map(i32::from).collect(),
+            labels: args.label,
+        }),
+        start,
+        subscription: subscription.unwrap_or_default(),
+        on_expired: on_expired.into(),
+        heartbeat_interval: Some(times::to_proto_span(heartbeat)),
+        until_final: args.until_final,
     };
-    let plan = Plan {
-        request: StreamStatusUpdatesRequest {
-            filter: Some(StatusFilter {
-                numbers: args.number,
-                message_ids: args.message,
-                statuses: args.status.into_iter().map(i32::from).collect(),
-                labels: args.label,
-            }),
-            start,
-            subscription: args.subscription.unwrap_or_default(),
-            on_expired: on_expired.into(),
-            heartbeat_interval: Some(times::to_proto_span(args.heartbeat)),
-            until_final: args.until_final,
-        },
-        reconnect: !args.no_reconnect,
-        count: args.count,
-        patience: args.connect.timeout,
-        longest_silence: args.heartbeat * 2 + Duration::from_secs(5),
-    };
-    let followed = follow::follow(&mut client, &plan, &mut progress, out).await?;
-    if plan.request.until_final { verdict(&mut client, &plan, &followed).await } else { Ok(Ending::Done) }
+    let mut updates = Updates::of(&client, request);
+    follow::follow(&mut client, &mut updates, &plan, &mut progress, out).await?;
+    if plan.until_final { verdict(&mut client, &plan, &updates).await } else { Ok(Ending::Done) }
 }
 
 /// Follows one message from its creation until it is final.
@@ -129,29 +101,25 @@ pub async fn until_final(
 ) -> Result<Ending, CliError> {
     let message_ids = vec![message_id];
     let (start, on_expired) = start::place(None, &message_ids, false);
-    let plan = Plan {
-        request: StreamStatusUpdatesRequest {
-            filter: Some(StatusFilter { message_ids, ..StatusFilter::default() }),
-            start,
-            on_expired: on_expired.into(),
-            until_final: true,
-            ..StreamStatusUpdatesRequest::default()
-        },
-        reconnect: true,
-        count: None,
-        patience,
-        longest_silence: Duration::from_secs(35),
+    let request = StreamStatusUpdatesRequest {
+        filter: Some(StatusFilter { message_ids, ..StatusFilter::default() }),
+        start,
+        on_expired: on_expired.into(),
+        until_final: true,
+        ..StreamStatusUpdatesRequest::default()
     };
-    let followed = follow::follow(client, &plan, &mut Progress::forgotten(), out).await?;
-    verdict(client, &plan, &followed).await
+    let plan =
+        Plan { reconnect: true, count: None, until_final: true, patience, longest_silence: Duration::from_secs(35) };
+    let mut updates = Updates::of(client, request);
+    follow::follow(client, &mut updates, &plan, &mut Progress::forgotten(), out).await?;
+    verdict(client, &plan, &updates).await
 }
 
 /// Whether all went well with the messages that were followed. One whose end was not seen, because it had come before
 /// the start, is looked up.
-async fn verdict(client: &mut Client, plan: &Plan, followed: &Followed) -> Result<Ending, CliError> {
-    let message_ids = plan.request.filter.iter().flat_map(|it| &it.message_ids);
-    for id in message_ids {
-        let status = match followed.current.get(id) {
+async fn verdict(client: &mut Client, plan: &Plan, updates: &Updates) -> Result<Ending, CliError> {
+    for id in updates.message_ids() {
+        let status = match updates.current.get(id) {
             Some(MessageStatus::Read | MessageStatus::Canceled) => continue,
             Some(MessageStatus::Failed) => return Ok(Ending::MessageFailed),
             _ => look_up(client, id, plan.patience).await?,
