@@ -228,26 +228,27 @@ impl Fanout {
         };
         if request.start == Start::Committed {
             let held = self.subscribe(request, name, Begin::Resume(head)).await?;
-            return Ok((self.begin(request, held.committed()).await?, Some(held)));
+            return Ok((self.begin(request, Some(held.committed())).await?, Some(held)));
         }
         let beginning = self.begin(request, self.wanted(request, head).await?).await?;
         let held = self.subscribe(request, name, Begin::At(beginning.after)).await?;
         Ok((beginning, Some(held)))
     }
 
-    /// The position that the start stands for.
-    async fn wanted(&self, request: &FollowRequest, head: Position) -> Result<Position, FollowError> {
-        Ok(match &request.start {
+    /// The position that the start stands for; `None` for the oldest one there is.
+    async fn wanted(&self, request: &FollowRequest, head: Position) -> Result<Option<Position>, FollowError> {
+        Ok(Some(match &request.start {
             Start::Latest | Start::Committed => head,
-            Start::Earliest => self.store.oldest().await?.0,
+            Start::Earliest => return Ok(None),
             Start::Time(time) => self.store.position_before(*time).await?,
             Start::Cursor(text) => self.cursors.decode(text, request.filter.fingerprint(), head)?,
-        })
+        }))
     }
 
     /// The position itself, or the oldest one if it is gone.
-    async fn begin(&self, request: &FollowRequest, wanted: Position) -> Result<Beginning, FollowError> {
+    async fn begin(&self, request: &FollowRequest, wanted: Option<Position>) -> Result<Beginning, FollowError> {
         let (oldest, oldest_time) = self.store.oldest().await?;
+        let wanted = wanted.unwrap_or(oldest);
         if wanted >= oldest {
             return Ok(Beginning { after: wanted, gap: None });
         }

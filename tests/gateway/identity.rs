@@ -149,7 +149,8 @@ async fn every_call_asks_for_its_own_right() {
     let before = world.double.requests().len();
     let channel = connect(&gateway).await;
     let denied = Some((Code::PermissionDenied, "NUMBER_NOT_GRANTED"));
-    let later = Some((Code::Unimplemented, "NOT_IMPLEMENTED"));
+    // Everyone has subscriptions of its own, for which no right is needed; the request is an empty one.
+    let empty = Some((Code::InvalidArgument, "INVALID_REQUEST"));
     let unseen = Some((Code::NotFound, "MESSAGE_NOT_FOUND"));
     let names = [
         "SendMessage",
@@ -160,11 +161,11 @@ async fn every_call_asks_for_its_own_right() {
         "StreamStatusUpdates",
         "CommitCursor",
     ];
-    let stranger = [denied, denied, unseen, denied, None, denied, later];
+    let stranger = [denied, denied, unseen, denied, None, denied, empty];
     // It reads its own messages, and this one is not.
-    let billing = [None, None, unseen, None, None, None, later];
-    let auditor = [denied, denied, None, None, None, None, later];
-    let blind = [None, None, unseen, denied, None, denied, later];
+    let billing = [None, None, unseen, None, None, None, empty];
+    let auditor = [denied, denied, None, None, None, None, empty];
+    let blind = [None, None, unseen, denied, None, denied, empty];
     let cases =
         [(STRANGER_TOKEN, stranger, 0), (sender, blind, 2), (OTHER_TOKEN, billing, 2), (AUDITOR_TOKEN, auditor, 1)];
     let mut reached = before;

@@ -324,9 +324,6 @@ async fn a_stream_request_is_checked_whole() {
         "position",
     ];
     assert_eq!(fields, expected);
-    let named = StreamRequest { subscription: "billing".to_owned(), ..Default::default() };
-    let told = error_of(client.stream_status_updates(named).await);
-    assert_eq!((told.code, told.reason.as_str()), (Code::Unimplemented, "NOT_IMPLEMENTED"));
     world.end(client, gateway).await;
 }
 

@@ -297,8 +297,8 @@ async fn what_cannot_be_acknowledged_or_opened_is_refused() {
 async fn streams_of_an_old_connection_are_drained_and_bulk_streams_are_answered() {
     let world = World::new().await;
     let mut settings = world.settings();
-    settings.grpc.max_connection_age = Span(Duration::from_millis(800));
-    settings.grpc.max_connection_age_grace = Span(Duration::from_secs(10));
+    settings.grpc.max_connection_age = Span(Duration::from_secs(3));
+    settings.grpc.max_connection_age_grace = Span(Duration::from_secs(4));
     let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, named("s")).await;

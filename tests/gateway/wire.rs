@@ -338,18 +338,6 @@ async fn urls_that_point_inside_are_refused() {
 }
 
 #[tokio::test]
-async fn what_later_versions_serve_says_so() {
-    let world = World::new().await;
-    let gateway = world.gateway().await;
-    let mut client = client(&gateway).await;
-    let told = [error_of(client.commit_cursor(v1::CommitCursorRequest::default()).await)];
-    for told in told {
-        assert_eq!((told.code, told.reason.as_str()), (tonic::Code::Unimplemented, "NOT_IMPLEMENTED"));
-    }
-    world.end(client, gateway).await;
-}
-
-#[tokio::test]
 async fn a_refusal_stays_small_however_much_is_wrong() {
     let world = World::new().await;
     let gateway = world.gateway().await;

@@ -1,6 +1,6 @@
 //! Who may see what comes in.
 
-use pilotgate::proto::v1::{self, InboundFilter};
+use pilotgate::proto::v1::InboundFilter;
 use tonic::Code;
 
 use super::{
@@ -83,16 +83,4 @@ async fn a_request_is_checked_whole() {
     let fields: Vec<_> = told.violations.iter().map(|(field, _)| field.as_str()).collect();
     assert_eq!(fields, ["filter.numbers", "filter.kinds", "start_time"]);
     place.end(client).await;
-}
-
-#[tokio::test]
-async fn a_subscription_is_answered_as_that_of_a_status_stream() {
-    let place = Place::new().await;
-    let named = InboxRequest { subscription: "desk".to_owned(), ..Default::default() };
-    let told = refused(place.client().await.stream_inbound_events(named).await);
-    let mut other = crate::support::client_as(&place.gateway, Some(DESK)).await;
-    let named = v1::StreamStatusUpdatesRequest { subscription: "desk".to_owned(), ..Default::default() };
-    assert_eq!(told, error_of(other.stream_status_updates(named).await));
-    assert_eq!((told.code, told.reason.as_str()), (Code::Unimplemented, "NOT_IMPLEMENTED"));
-    place.end(other).await;
 }

@@ -156,3 +156,31 @@ async fn a_drained_stream_goes_on_after_the_restart() {
     assert_eq!(next_texts(&mut frames, 1).await, ["after"]);
     place.end((frames, client)).await;
 }
+
+#[tokio::test]
+async fn a_subscription_resumes_behind_what_was_acknowledged_and_is_of_one_kind_of_stream() {
+    let place = Place::new().await;
+    let mut client = place.client().await;
+    let mut orders = client_as(&place.gateway, Some(DESK)).await;
+    let named = || InboxRequest { subscription: "desk".to_owned(), ..Default::default() };
+    let mut frames = follow(&mut client, named()).await;
+    started(&mut frames).await;
+    for text in TEXTS {
+        place.happens(says(text)).await;
+    }
+    let mut cursors = Vec::new();
+    for _ in TEXTS {
+        cursors.push(next_event(&mut frames).await.1);
+    }
+    let commit = v1::CommitCursorRequest { subscription: "desk".to_owned(), cursor: cursors[1].clone() };
+    let acknowledged = orders.commit_cursor(commit).await.unwrap().into_inner();
+    assert_eq!(acknowledged, v1::CommitCursorResponse { cursor: cursors[1].clone(), backlog: 3 });
+    let mut resumed = follow(&mut client, named()).await;
+    assert_eq!(next_texts(&mut resumed, 3).await, TEXTS[2..]);
+    assert_eq!(error_of(frames.message().await).reason, "SUBSCRIPTION_TAKEN_OVER");
+    // Both kinds of streams share the names.
+    let statuses = v1::StreamStatusUpdatesRequest { subscription: "desk".to_owned(), ..Default::default() };
+    let told = error_of(orders.stream_status_updates(statuses).await);
+    assert_eq!((told.code, told.reason.as_str()), (Code::FailedPrecondition, "SUBSCRIPTION_FILTER_CHANGED"));
+    place.end((resumed, orders, client)).await;
+}

@@ -52,8 +52,9 @@ impl Listing {
                 let count = made.fetch_add(1, SeqCst).to_be_bytes();
                 bytes.fill(0);
                 // The last six: they stand behind all bits that tell a version or variant.
-                let place = bytes.len().saturating_sub(6);
-                bytes[place..].copy_from_slice(&count[2..]);
+                let length = bytes.len().min(6);
+                let place = bytes.len() - length;
+                bytes[place..].copy_from_slice(&count[8 - length..]);
             },
         );
         let gateway = server::start(config::check_in_memory(settings).unwrap(), sources).await.unwrap();
