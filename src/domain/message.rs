@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    failure::Failure,
+    failure::{Failure, FailureCode},
     ids::{CallerName, CorrelationId, ExternalId, MessageId, NumberName, RequestId, UpstreamId},
     recipient::Recipient,
     status::Status,
@@ -123,6 +123,12 @@ impl Message {
             attempts: 0,
             flow_token: None,
         }
+    }
+
+    /// Failed for want of a delivery report, which may still come.
+    pub fn may_be_contradicted(&self) -> bool {
+        let code = self.failure.as_ref().and_then(Failure::code);
+        self.status == Status::Failed && code == Some(FailureCode::DeliveredNotConfirmed)
     }
 }
 

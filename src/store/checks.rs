@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::domain::{ids::MessageId, merge::Fact, message::Message};
+use crate::domain::{ids::MessageId, merge::Fact, message::Message, status::Status};
 
 /// How long after its last news a message becomes due to be read back. What happens then, and when it is due next, is up
 /// to whoever reads back.
@@ -25,9 +25,9 @@ impl Default for FirstChecks {
 /// Messages of one number that are due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DueChecks {
-    /// The longest due first.
+    /// Those with a claim first, then the longest due.
     pub due: Vec<DueCheck>,
-    /// When the next one is due that is not among these.
+    /// When the next one is due that is not among these; some time up to `at` if some that are due by then are left out.
     pub next: Option<Timestamp>,
 }
 
@@ -40,6 +40,8 @@ pub struct DueCheck {
     pub due: Timestamp,
     /// How often it has been read back since its last news.
     pub checks: u32,
+    /// The furthest status that was claimed of it, until it is known or the message is not read back any more.
+    pub claimed: Option<Status>,
 }
 
 /// What reading back a message brought.
@@ -51,7 +53,7 @@ pub struct Checked {
     pub due: Timestamp,
     /// What was read; nothing new if empty.
     pub facts: Vec<Fact>,
-    /// How often it has been read back now, and when it is due next; both count only if the facts bring no news. `None`:
-    /// not before there are news.
+    /// How often it has been read back now, and when it is due next; both count only if the facts bring no news, or leave
+    /// a claim that is not confirmed. `None`: not before there are news.
     pub then: (u32, Option<Timestamp>),
 }

@@ -10,67 +10,123 @@ use super::{
     orphans, rows,
     writer::Writing,
 };
-use crate::domain::{failure::FailureCode, ids::NumberName, message::Message, status::Status};
+use crate::domain::{ids::NumberName, merge::Fact, message::Message, status::Status};
 
 /// What was learned of a message since it was last saved.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct News {
     /// When the last fact came that told something new.
-    pub(super) fact: Option<Timestamp>,
-    /// When a claim came that would.
-    pub(super) claim: Option<Timestamp>,
+    fact: Option<Timestamp>,
+    /// When the last claim came that would, and the furthest status claimed.
+    claim: Option<(Timestamp, Option<Status>)>,
 }
 
 impl News {
-    /// When a message with these news is due; `None` if they change nothing about that.
-    pub(super) fn due(&mut self, message: &Message, first: FirstChecks) -> Option<Option<i64>> {
-        let News { fact, claim } = mem::take(self);
-        if claim.is_some() {
-            return Some(claim.map(Timestamp::as_microsecond));
-        }
-        let wait = match message.status {
-            Status::InDoubt | Status::Queued | Status::Sent => Some(first.open),
-            Status::Delivered => Some(first.delivered),
-            Status::Failed if may_be_contradicted(message) => Some(first.delivered),
-            Status::Pending | Status::Canceled | Status::Failed | Status::Read => None,
-        };
-        let from = fact?.max(message.origins.deliver_at.unwrap_or(Timestamp::MIN));
-        Some(wait.map(|wait| from.saturating_add(wait).unwrap_or(Timestamp::MAX).as_microsecond()))
+    /// A fact told something new.
+    pub(super) fn fact(&mut self, fact: &Fact) {
+        self.fact = self.fact.max(Some(fact.observed_at));
+    }
+
+    /// A claim would.
+    pub(super) fn claim(&mut self, claim: &Fact) {
+        let (at, status) = self.claim.unwrap_or_default();
+        self.claim = Some((at.max(claim.observed_at), status.max(claim.status.status())));
     }
 }
 
-/// Sent without a delivery report, which may still come.
-fn may_be_contradicted(message: &Message) -> bool {
-    let code = message.failure.as_ref().and_then(|failure| failure.code());
-    code == Some(FailureCode::DeliveredNotConfirmed)
+/// Notes with a message that is being saved when it is due, if there are news. A claim that is not confirmed by them goes on
+/// being pursued.
+pub(super) fn note(writing: &mut Writing<'_>, seq: i64, message: &Message) -> Result<(), StoreError> {
+    let News { fact, claim } = mem::take(&mut writing.news);
+    if let Some((at, status)) = claim {
+        let open = status.filter(|status| message.times.get(*status).is_none()).map(rank);
+        writing
+            .db
+            .prepare_cached(
+                "UPDATE messages SET check_at = ?2, checks = 0,
+                                     claimed = coalesce(max(claimed, ?3), claimed, ?3)
+                 WHERE seq = ?1",
+            )?
+            .execute((seq, at.as_microsecond(), open))?;
+    } else if let Some(at) = fact {
+        let known = Status::ALL.into_iter().filter(|status| message.times.get(*status).is_some());
+        let known = known.fold(0, |mask, status| mask | 1 << rank(status));
+        writing
+            .db
+            .prepare_cached(
+                "UPDATE messages SET
+                    check_at = iif(claimed IS NULL OR ?3 >> claimed & 1, ?2, coalesce(min(check_at, ?2), check_at, ?2)),
+                    checks = iif(check_at IS NULL OR claimed IS NULL OR ?3 >> claimed & 1, 0, checks),
+                    claimed = iif(?3 >> claimed & 1, NULL, claimed)
+                 WHERE seq = ?1 AND (claimed IS NOT NULL OR check_at IS NOT ?2)",
+            )?
+            .execute((seq, due_after(message, at, writing.first_checks), known))?;
+    }
+    Ok(())
+}
+
+/// When a message with news of this time is due next.
+fn due_after(message: &Message, at: Timestamp, first: FirstChecks) -> Option<i64> {
+    let wait = match message.status {
+        Status::InDoubt | Status::Queued | Status::Sent => first.open,
+        Status::Delivered => first.delivered,
+        Status::Failed if message.may_be_contradicted() => first.delivered,
+        Status::Pending | Status::Canceled | Status::Failed | Status::Read => return None,
+    };
+    let from = at.max(message.origins.deliver_at.unwrap_or(Timestamp::MIN));
+    Some(from.saturating_add(wait).unwrap_or(Timestamp::MAX).as_microsecond())
+}
+
+/// The place in the order of statuses, by which a claimed status is kept.
+fn rank(status: Status) -> i64 {
+    Status::ALL.into_iter().take_while(|other| *other != status).count() as i64
 }
 
 /// Messages that are due.
 pub(super) fn due(db: &Connection, number: &NumberName, at: Timestamp, limit: usize) -> Result<DueChecks, StoreError> {
-    let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, String>(2)?));
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = db.prepare_cached(
-        "SELECT check_at, checks, record FROM messages WHERE number = ?1 AND check_at <= ?2 ORDER BY check_at LIMIT ?3",
-    )?;
+    let claimed = "SELECT check_at, checks, claimed, record FROM messages
+                   WHERE number = ?1 AND check_at <= ?2 AND claimed IS NOT NULL ORDER BY check_at LIMIT ?3";
+    let others = "SELECT check_at, checks, claimed, record FROM messages
+                  WHERE number = ?1 AND check_at <= ?2 AND claimed IS NULL ORDER BY check_at LIMIT ?3";
     let mut due = Vec::new();
-    for row in statement.query_map((number.as_str(), at.as_microsecond(), limit), read)? {
-        let (since, checks, record) = row?;
-        let since = Timestamp::from_microsecond(since).unwrap_or(Timestamp::MIN);
-        due.push(DueCheck { message: serde_json::from_str(&record)?, due: since, checks });
+    for sql in [claimed, others] {
+        let left = i64::try_from(limit - due.len()).unwrap_or(i64::MAX);
+        let mut statement = db.prepare_cached(sql)?;
+        let mut rows = statement.query((number.as_str(), at.as_microsecond(), left))?;
+        while let Some(row) = rows.next()? {
+            due.push(due_check(row)?);
+        }
     }
-    let sql = "SELECT check_at FROM messages WHERE number = ?1 AND check_at IS NOT NULL ORDER BY check_at
-               LIMIT 1 OFFSET ?2";
+    // Whatever is left out is due no later than the row that comes here.
     let next: Option<i64> = db
-        .prepare_cached(sql)?
+        .prepare_cached(
+            "SELECT check_at FROM messages WHERE number = ?1 AND check_at IS NOT NULL ORDER BY check_at
+             LIMIT 1 OFFSET ?2",
+        )?
         .query_row((number.as_str(), i64::try_from(due.len()).unwrap_or(i64::MAX)), |row| row.get(0))
         .optional()?;
     Ok(DueChecks { due, next: next.and_then(|micros| Timestamp::from_microsecond(micros).ok()) })
+}
+
+fn due_check(row: &Row<'_>) -> Result<DueCheck, StoreError> {
+    let claimed: Option<i64> = row.get(2)?;
+    let record = row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(DueCheck {
+        message: serde_json::from_str(record)?,
+        due: Timestamp::from_microsecond(row.get(0)?).unwrap_or(Timestamp::MIN),
+        checks: row.get(1)?,
+        claimed: claimed.and_then(|claimed| Status::ALL.into_iter().find(|status| rank(*status) == claimed)),
+    })
 }
 
 /// Folds in what was read and puts the message off if that was nothing new. Returns how many updates it appended.
 pub(super) fn checked(writing: &mut Writing<'_>, checked: &Checked) -> Result<usize, StoreError> {
     // The message may have been trimmed in the meantime.
     let Some((seq, mut message)) = rows::by_id(writing.db, checked.id)? else { return Ok(0) };
+    let was_due: Option<i64> = writing
+        .db
+        .prepare_cached("SELECT check_at FROM messages WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))?;
     let before = message.clone();
     let head = writing.tail.head();
     for fact in &checked.facts {
@@ -81,12 +137,16 @@ pub(super) fn checked(writing: &mut Writing<'_>, checked: &Checked) -> Result<us
         rows::save(writing, seq, &message)?;
     }
     let appended = usize::try_from(writing.tail.head().0 - head.0).unwrap_or_default();
-    if appended == 0 {
+    // A claim that came in the meantime stays due.
+    if was_due == Some(checked.due.as_microsecond()) {
         let (checks, next) = checked.then;
         writing
             .db
-            .prepare_cached("UPDATE messages SET check_at = ?2, checks = ?3 WHERE seq = ?1 AND check_at = ?4")?
-            .execute((seq, next.map(Timestamp::as_microsecond), checks, checked.due.as_microsecond()))?;
+            .prepare_cached(
+                "UPDATE messages SET check_at = ?2, checks = ?3, claimed = iif(?2 IS NULL, NULL, claimed)
+                 WHERE seq = ?1 AND (?4 = 0 OR claimed IS NOT NULL)",
+            )?
+            .execute((seq, next.map(Timestamp::as_microsecond), checks, appended as i64))?;
     }
     Ok(appended)
 }

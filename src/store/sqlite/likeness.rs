@@ -61,7 +61,7 @@ pub(super) fn recognise_early(writing: &mut Writing<'_>, seq: i64, message: &mut
     for orphan in early.into_iter().filter(|_| one) {
         if orphan.trust == Trust::Claimed {
             // Reading back tells whether the claim is true, and brings the ids for which it waits.
-            writing.news.claim = Some(orphan.fact.observed_at);
+            writing.news.claim(&orphan.fact);
             continue;
         }
         rows::fold(writing, message, &orphan.fact)?;

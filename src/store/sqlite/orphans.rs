@@ -50,7 +50,7 @@ fn record_fact(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sighti
         return match message.clone().merge(fact) {
             Merged::Known => Ok(Recorded::Known),
             Merged::New | Merged::Correction => {
-                writing.news.claim = Some(fact.observed_at);
+                writing.news.claim(fact);
                 rows::save(writing, seq, &message)?;
                 // The ids are part of the claim where no message is known by them.
                 if is_named { Ok(Recorded::Claimed) } else { keep_early(writing, number, sighting) }
@@ -111,7 +111,8 @@ pub(super) fn join_early(writing: &mut Writing<'_>, message: &mut Message) -> Re
                 Trust::Proven => {
                     rows::fold(writing, message, &orphan.fact)?;
                 }
-                Trust::Claimed => writing.news.claim = Some(orphan.fact.observed_at),
+                Trust::Claimed if message.clone().merge(&orphan.fact) == Merged::Known => {}
+                Trust::Claimed => writing.news.claim(&orphan.fact),
             }
             writing.db.prepare_cached("DELETE FROM orphans WHERE seq = ?1")?.execute([orphan.seq])?;
         }

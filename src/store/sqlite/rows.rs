@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     super::{Accepted, Claim, Claimed, Draft, OutboxBounds, Settlement, StoreError},
-    likeness, log,
+    checks, likeness, log,
     orphans::join_early,
     outbox,
     writer::Writing,
@@ -142,7 +142,7 @@ pub(super) fn fold(writing: &mut Writing<'_>, message: &mut Message, fact: &Fact
     let merged = message.merge(fact);
     if merged != Merged::Known {
         log::append(writing, Update::of(message, fact, merged == Merged::Correction))?;
-        writing.news.fact = writing.news.fact.max(Some(fact.observed_at));
+        writing.news.fact(fact);
     }
     Ok(merged)
 }
@@ -213,11 +213,5 @@ pub(super) fn save(writing: &mut Writing<'_>, seq: i64, message: &Message) -> Re
             serde_json::to_string(message)?,
             message.status == Status::InDoubt,
         ])?;
-    if let Some(due) = writing.news.due(message, writing.first_checks) {
-        writing
-            .db
-            .prepare_cached("UPDATE messages SET check_at = ?2, checks = 0 WHERE seq = ?1 AND check_at IS NOT ?2")?
-            .execute((seq, due))?;
-    }
-    Ok(())
+    checks::note(writing, seq, message)
 }

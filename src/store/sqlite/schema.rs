@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0001_messages_and_log.sql"),
     include_str!("0002_outbox.sql"),
     include_str!("0003_inbound_checks_subscriptions.sql"),
+    include_str!("0004_claims.sql"),
 ];
 
 /// The newest version that this build knows.

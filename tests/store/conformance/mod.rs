@@ -4,6 +4,7 @@
 //! exactly what it told before.
 
 pub mod accept;
+pub mod checks;
 pub mod close;
 pub mod doubts;
 pub mod expiry;
@@ -27,7 +28,7 @@ use pilotgate::{
         message::Message,
         position::{Epoch, Position},
     },
-    store::Store,
+    store::{DueChecks, Store},
 };
 
 use crate::fixtures;
@@ -90,6 +91,15 @@ macro_rules! conformance {
             doubts::a_doubt_that_comes_later_finds_what_looks_like_it,
             doubts::what_may_be_about_two_settles_none,
             doubts::what_was_before_the_message_is_not_about_it,
+            checks::an_open_message_is_due_a_while_after_its_last_news,
+            checks::a_message_that_leaves_later_is_due_after_that,
+            checks::the_longest_due_come_first_and_keep_to_their_number,
+            checks::what_was_read_is_folded_in_and_what_brought_nothing_is_put_off,
+            checks::news_that_come_while_it_is_read_are_not_put_off,
+            checks::a_claim_is_told_by_nobody_and_due_at_once,
+            checks::other_news_leave_a_claim_and_do_not_put_it_off,
+            checks::a_claim_waits_for_its_message_and_is_due_when_that_is_known,
+            checks::a_claim_about_a_doubt_settles_it_by_its_reading_alone,
             outbox::a_queued_message_is_due_at_once,
             outbox::a_queued_request_is_answered_with_its_message,
             outbox::of_each_number_and_recipient_only_the_oldest_is_due,
@@ -166,6 +176,7 @@ struct Told {
     log: Vec<Event>,
     messages: Vec<Message>,
     pending: Vec<Message>,
+    checks: Vec<DueChecks>,
 }
 
 impl Told {
@@ -184,6 +195,10 @@ impl Told {
             log,
             messages,
             pending: store.pending(usize::MAX).await.unwrap(),
+            checks: vec![
+                store.checks(&fixtures::main(), Timestamp::MAX, usize::MAX).await.unwrap(),
+                store.checks(&fixtures::number_named("other"), Timestamp::MAX, usize::MAX).await.unwrap(),
+            ],
         }
     }
 }
