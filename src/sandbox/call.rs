@@ -22,6 +22,7 @@ pub enum Operation {
     Send,
     Status,
     Cancel,
+    History,
     Other,
 }
 
@@ -32,6 +33,7 @@ impl Operation {
         match (method.as_str(), path) {
             ("POST", "/messages/send") => Self::Send,
             ("DELETE", "/messages/cancel") => Self::Cancel,
+            ("GET", "/messages/history") => Self::History,
             ("GET", path) => match path.strip_prefix("/messages/") {
                 Some(id) if !id.is_empty() && !reads.contains(&id) => Self::Status,
                 _ => Self::Other,

@@ -35,6 +35,8 @@ pub enum On {
     Status,
     /// `DELETE /v1/messages/cancel`.
     Cancel,
+    /// `GET /v1/messages/history`.
+    History,
     /// A delivery.
     Webhook,
     /// Every request under `/v1`.
@@ -128,7 +130,9 @@ impl Fault {
             On::Any => true,
             On::Webhook => self.kind.on_webhook() || self.kind == FaultKind::Delay,
             On::Send => !self.kind.on_webhook(),
-            On::Status | On::Cancel => !self.kind.on_webhook() && self.kind != FaultKind::WebhookBeforeReply,
+            On::Status | On::Cancel | On::History => {
+                !self.kind.on_webhook() && self.kind != FaultKind::WebhookBeforeReply
+            }
         };
         if !right {
             return Err("this kind does not go with this on");
@@ -152,6 +156,7 @@ impl Fault {
             (On::Send, Some(o)) => o == Operation::Send,
             (On::Status, Some(o)) => o == Operation::Status,
             (On::Cancel, Some(o)) => o == Operation::Cancel,
+            (On::History, Some(o)) => o == Operation::History,
             (On::Webhook, o) => o.is_none(),
             (_, None) => false,
         }
