@@ -144,6 +144,7 @@ fn settings(upstream: &str, directory: &tempfile::TempDir) -> config::Config {
         webhook_token: None,
         webhook_secrets: Vec::new(),
         pace: PaceSettings::default(),
+        read_back: None,
     }];
     settings.callers = vec![CallerSettings {
         name: "bench".to_owned(),

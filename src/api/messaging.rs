@@ -12,7 +12,7 @@ use super::{
     connection::Connection,
     convert::{self, Violations},
     ready::{self, Nothing},
-    status::{of_commit, of_follow, of_list, of_look, of_not_granted, of_send, of_store},
+    status::{of_commit, of_follow, of_list, of_look, of_not_granted, of_refresh, of_send, of_store},
 };
 use crate::{
     domain::{Invalid, ids::NumberName, principal::Principal, sources::Sources},
@@ -21,6 +21,7 @@ use crate::{
     keys::KeyRing,
     messaging::{Messaging, Waiting},
     proto::v1::{self, messaging_service_server::MessagingService},
+    tracking::Reader,
 };
 
 /// More ids than these do not fit into one request of the default size anyway.
@@ -32,6 +33,7 @@ type BulkResults = Pin<Box<dyn Stream<Item = Result<v1::SendMessagesResponse, St
 #[derive(Clone)]
 pub struct MessagingApi {
     messaging: Messaging,
+    reader: Reader,
     fanout: Fanout,
     identity: Arc<Identity>,
     keys: Arc<KeyRing>,
@@ -42,8 +44,10 @@ pub struct MessagingApi {
 
 impl MessagingApi {
     /// Over these use cases. Once `ending`, bulk streams read no further items.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
     pub const fn new(
         messaging: Messaging,
+        reader: Reader,
         fanout: Fanout,
         identity: Arc<Identity>,
         keys: Arc<KeyRing>,
@@ -51,7 +55,7 @@ impl MessagingApi {
         bulk: BulkOptions,
         ending: CancellationToken,
     ) -> Self {
-        Self { messaging, fanout, identity, keys, sources, bulk, ending }
+        Self { messaging, reader, fanout, identity, keys, sources, bulk, ending }
     }
 
     /// One send, whether it comes alone or among others.
@@ -142,7 +146,7 @@ impl MessagingService for MessagingApi {
         };
         let mut message = found.map_err(|error| of_look(&error))?;
         if request.refresh {
-            message = self.messaging.refresh(message).await.map_err(|error| of_look(&error))?;
+            message = self.reader.refresh(message).await.map_err(|error| of_refresh(&error))?;
         }
         Ok(Response::new(v1::GetMessageResponse { message: Some(convert::message(message)) }))
     }

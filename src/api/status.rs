@@ -15,6 +15,7 @@ use crate::{
     identity::{CredentialError, NotGranted},
     messaging::{ListError, LookError, PageTokenError, SendError},
     store::StoreError,
+    tracking::RefreshError,
     upstream::{Doubt, ReadError, Refusal, RefusalClass},
 };
 
@@ -154,17 +155,26 @@ pub(super) fn of_send(error: &SendError) -> Status {
 
 pub(super) fn of_look(error: &LookError) -> Status {
     match error {
-        LookError::NotFound | LookError::Upstream(ReadError::NotFound) => {
-            Answer::new(Reason::MessageNotFound, "there is no such message").into_status()
-        }
-        LookError::Upstream(ReadError::Refused(refusal)) => of_refusal(refusal, None),
-        LookError::Upstream(ReadError::Unavailable { detail }) => {
+        LookError::NotFound => not_found(),
+        LookError::Store(error) => of_store(error),
+    }
+}
+
+pub(super) fn of_refresh(error: &RefreshError) -> Status {
+    match error {
+        RefreshError::Upstream(ReadError::NotFound) => not_found(),
+        RefreshError::Upstream(ReadError::Refused(refusal)) => of_refusal(refusal, None),
+        RefreshError::Upstream(ReadError::Unavailable { detail }) => {
             tracing::warn!(%detail, "a message could not be read back");
             let answer = Answer::new(Reason::UpstreamUnavailable, "pilot status gave no usable answer");
             answer.retry_after(DEFAULT_WAIT).into_status()
         }
-        LookError::Store(error) => of_store(error),
+        RefreshError::Store(error) => of_store(error),
     }
+}
+
+fn not_found() -> Status {
+    Answer::new(Reason::MessageNotFound, "there is no such message").into_status()
 }
 
 pub(super) fn of_list(error: &ListError) -> Status {

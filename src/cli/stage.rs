@@ -106,6 +106,7 @@ impl Stage {
             webhook_token: Some(inline(&path_token)),
             webhook_secrets: vec![inline(&account.webhook_secret)],
             pace: PaceSettings::default(),
+            read_back: None,
         }];
         settings.callers = vec![CallerSettings {
             name: "sandbox".to_owned(),

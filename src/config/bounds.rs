@@ -41,7 +41,7 @@ pub(super) fn repeats(settings: &Settings) -> Duration {
 
 /// Values that would make a part useless.
 pub(super) fn check(settings: &Settings, wrong: &mut Vec<String>) {
-    let counts: [(&str, usize, usize); 18] = [
+    let counts: [(&str, usize, usize); 19] = [
         ("grpc.max_message_bytes", settings.grpc.max_message_bytes, 256 << 20),
         ("grpc.max_concurrent_streams", settings.grpc.max_concurrent_streams as usize, 1_000_000),
         ("grpc.bulk_items", settings.grpc.bulk_items, 1_000_000),
@@ -59,6 +59,7 @@ pub(super) fn check(settings: &Settings, wrong: &mut Vec<String>) {
         ("messaging.attempts", settings.messaging.attempts as usize, 100),
         ("breaker.host_failures", settings.breaker.host_failures as usize, 1_000_000),
         ("queue.in_flight", settings.queue.in_flight, 100_000),
+        ("reconcile.in_flight", settings.reconcile.in_flight, 10_000),
         ("queue.max_messages", usize::try_from(settings.queue.max_messages).unwrap_or(usize::MAX), 1_000_000_000),
     ];
     for (name, value, most) in counts {
@@ -90,6 +91,14 @@ pub(super) fn check(settings: &Settings, wrong: &mut Vec<String>) {
         ("queue.retry_first", settings.queue.retry_first, Duration::from_millis(1), day),
         ("queue.max_age", settings.queue.max_age, Duration::from_secs(1), 365 * day),
         ("webhooks.check_interval", settings.webhooks.check_interval, Duration::from_millis(1), day),
+        ("reconcile.first", settings.reconcile.first, Duration::from_millis(1), day),
+        ("reconcile.silence", settings.reconcile.silence, Duration::from_millis(1), day),
+        ("reconcile.longest", settings.reconcile.longest, Duration::from_millis(1), 30 * day),
+        ("reconcile.horizon", settings.reconcile.horizon, Duration::ZERO, 365 * day),
+        ("reconcile.read_first", settings.reconcile.read_first, Duration::from_millis(1), day),
+        ("reconcile.read_horizon", settings.reconcile.read_horizon, Duration::ZERO, 365 * day),
+        ("reconcile.doubt_first", settings.reconcile.doubt_first, Duration::from_millis(1), day),
+        ("reconcile.claim_retry", settings.reconcile.claim_retry, Duration::from_millis(1), Duration::from_secs(60)),
         ("retention.interval", settings.retention.interval, Duration::from_millis(1), day),
         ("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(1), day),
     ];
@@ -97,6 +106,12 @@ pub(super) fn check(settings: &Settings, wrong: &mut Vec<String>) {
         if !(least..=most).contains(&span.0) {
             wrong.push(format!("{name}: must be {least:?} to {most:?}"));
         }
+    }
+    if !(0.001..=10_000.0).contains(&settings.reconcile.per_second) {
+        wrong.push("reconcile.per_second: must be 0.001 to 10000".to_owned());
+    }
+    if settings.reconcile.silence.0 < settings.reconcile.first.0 {
+        wrong.push("reconcile.silence: must not be shorter than reconcile.first".to_owned());
     }
     if settings.messaging.replay_window.0 >= Duration::from_secs(24 * 3600) {
         wrong.push("messaging.replay_window: must be less than 24h, for which keys are remembered upstream".to_owned());

@@ -54,6 +54,8 @@ pub struct Config {
     pub messaging: messaging::Options,
     /// What queued bodies are sealed under; `None`: a key that is made and kept in the data directory.
     pub root_key: Option<RootKey>,
+    /// How messages are read back.
+    pub reconcile: tracking::ReconcileOptions,
     /// The streams.
     pub streams: fanout::Options,
     /// What comes in by itself.
@@ -150,6 +152,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
     };
     bounds::check(&settings, &mut wrong);
     let repeats = bounds::repeats(&settings);
+    let reconcile = settings::reconcile(&settings.reconcile);
     let exposed = file.map(PathBuf::from).filter(|file| secrets::is_exposed(file));
     let declared = settings.numbers.iter().map(|number| number.name.clone()).collect();
     let numbers =
@@ -198,9 +201,10 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             commit_batch: settings.store.commit_batch,
             readers: settings.store.readers,
             recent: settings.store.recent,
-            checks: store::FirstChecks::default(),
+            checks: reconcile.first_checks(),
             outbox: store::OutboxBounds { messages: settings.queue.max_messages, bytes: settings.queue.max_bytes },
         },
+        reconcile,
         streams: fanout::Options {
             max_streams: settings.streams.max,
             page: settings.streams.page,
@@ -208,7 +212,10 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             drain_spread: settings.streams.drain_spread.0,
             max_subscriptions: settings.streams.max_subscriptions,
         },
-        tracking: tracking::Options { unattributed_after: settings.tracking.unattributed_after.0 },
+        tracking: tracking::Options {
+            read_back: settings.tracking.read_back,
+            unattributed_after: settings.tracking.unattributed_after.0,
+        },
         retention: store::retention::Options {
             events: settings.retention.events.0,
             messages: settings.retention.messages.0,
@@ -229,4 +236,35 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         numbers,
         callers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{settings::Span, *};
+
+    #[test]
+    fn reading_back_has_the_same_defaults_in_the_file_and_in_code() {
+        let config = check_in_memory(Settings::defaults().unwrap()).unwrap();
+        assert_eq!(config.reconcile, tracking::ReconcileOptions::default());
+        assert_eq!(config.tracking.read_back, crate::domain::read_back::ReadBack::default());
+        assert_eq!(config.store.checks, store::FirstChecks::default());
+    }
+
+    #[test]
+    fn settings_that_would_end_reading_back_are_refused() {
+        let mut settings = Settings::defaults().unwrap();
+        let reconcile = &mut settings.reconcile;
+        (reconcile.per_second, reconcile.in_flight) = (f64::NAN, 0);
+        (reconcile.first, reconcile.silence) = (Span(Duration::from_secs(10)), Span(Duration::from_secs(9)));
+        (reconcile.longest, reconcile.claim_retry) = (Span(Duration::ZERO), Span(Duration::from_secs(61)));
+        let ConfigError(wrong) = check_in_memory(settings).unwrap_err();
+        let expected = [
+            "reconcile.in_flight: must be 1 to 10000",
+            "reconcile.longest: must be 1ms to 2592000s",
+            "reconcile.claim_retry: must be 1ms to 60s",
+            "reconcile.per_second: must be 0.001 to 10000",
+            "reconcile.silence: must not be shorter than reconcile.first",
+        ];
+        assert_eq!(wrong, expected);
+    }
 }

@@ -92,7 +92,8 @@ fn number(settings: NumberSettings, public_url: Option<&Url>, exposed: Option<&P
     let webhook = path_token.map(|(path_token, url)| WebhookDoor { path_token, secrets, url });
     match (name, key) {
         (Some(name), Some(key)) if wrong.is_empty() => {
-            Ok(Number { name, upstream_id: settings.upstream_id, phone, key, webhook, pacing })
+            let (upstream_id, read_back) = (settings.upstream_id, settings.read_back);
+            Ok(Number { name, upstream_id, phone, key, webhook, pacing, read_back })
         }
         _ => Err(wrong),
     }

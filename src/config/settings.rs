@@ -12,9 +12,9 @@ use serde::Deserialize;
 
 use super::{ConfigError, DEFAULTS, LogFormat, problems, secrets::SecretRef};
 use crate::{
-    domain::principal::Permission,
+    domain::{principal::Permission, read_back::ReadBack},
     messaging::{self, Backoff, BreakerOptions, GateOptions, QueueOptions},
-    tracking::registration::OnDrift,
+    tracking::{ReconcileOptions, registration::OnDrift},
 };
 
 /// Everything that can be set.
@@ -30,8 +30,9 @@ pub struct Settings {
     pub queue: QueueSettings,
     #[serde(default)]
     pub vault: VaultSettings,
-    pub streams: StreamSettings,
     pub tracking: TrackingSettings,
+    pub reconcile: ReconcileSettings,
+    pub streams: StreamSettings,
     pub retention: RetentionSettings,
     pub webhooks: WebhookSettings,
     pub shutdown: ShutdownSettings,
@@ -119,6 +120,24 @@ sections! {
         max_messages: u64,
         max_bytes: u64,
     }
+    /// `[tracking]`
+    TrackingSettings {
+        read_back: ReadBack,
+        unattributed_after: Span,
+    }
+    /// `[reconcile]`
+    ReconcileSettings {
+        per_second: f64,
+        in_flight: usize,
+        first: Span,
+        silence: Span,
+        longest: Span,
+        horizon: Span,
+        read_first: Span,
+        read_horizon: Span,
+        doubt_first: Span,
+        claim_retry: Span,
+    }
     /// `[streams]`
     StreamSettings {
         max: usize,
@@ -126,10 +145,6 @@ sections! {
         live_bytes: usize,
         drain_spread: Span,
         max_subscriptions: usize,
-    }
-    /// `[tracking]`
-    TrackingSettings {
-        unattributed_after: Span,
     }
     /// `[retention]`
     RetentionSettings {
@@ -190,6 +205,9 @@ pub struct NumberSettings {
     /// How fast it sends at most.
     #[serde(default)]
     pub pace: PaceSettings,
+    /// Which statuses told by webhook are read back, if not as `tracking.read_back` has it.
+    #[serde(default)]
+    pub read_back: Option<ReadBack>,
 }
 
 /// The `pace` of a number.
@@ -289,5 +307,21 @@ pub(super) fn messaging(settings: &Settings) -> messaging::Options {
             backoff: Backoff { first: queue.retry_first.0, longest: queue.retry_longest.0 },
             lease: queue.lease.0,
         },
+    }
+}
+
+/// How messages are read back.
+pub(super) fn reconcile(settings: &ReconcileSettings) -> ReconcileOptions {
+    ReconcileOptions {
+        per_second: settings.per_second,
+        in_flight: settings.in_flight,
+        first: settings.first.0,
+        silence: settings.silence.0,
+        longest: settings.longest.0,
+        horizon: settings.horizon.0,
+        read_first: settings.read_first.0,
+        read_horizon: settings.read_horizon.0,
+        doubt_first: settings.doubt_first.0,
+        claim_retry: settings.claim_retry.0,
     }
 }

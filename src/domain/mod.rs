@@ -13,6 +13,7 @@ pub mod merge;
 pub mod message;
 pub mod position;
 pub mod principal;
+pub mod read_back;
 pub mod recipient;
 pub mod secret;
 pub mod signed;

@@ -7,6 +7,7 @@ use std::{collections::HashMap, time::Duration};
 
 use crate::domain::{
     ids::NumberName,
+    read_back::ReadBack,
     recipient::PhoneNumber,
     secret::{NumberKey, TenantKey, TokenHash, WebhookSecret, WebhookUrl},
 };
@@ -26,6 +27,8 @@ pub struct Number {
     pub webhook: Option<WebhookDoor>,
     /// How fast it sends.
     pub pacing: Pacing,
+    /// Which statuses told by webhook are read back; `None`: as for all numbers.
+    pub read_back: Option<ReadBack>,
 }
 
 /// How fast a number sends at most.

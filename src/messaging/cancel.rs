@@ -236,9 +236,17 @@ impl Messaging {
         }
     }
 
+    /// The message with what Pilot Status says of it now.
+    async fn read_again(&self, message: &Message) -> Option<Message> {
+        let (number, id) = (self.keys.get(&message.origins.number)?, message.ids.upstream.as_ref()?);
+        let slot = self.upstream.read_slot().await.ok()?;
+        let reading = self.upstream.message(&slot, &number.key, id.as_str()).await.ok()?;
+        self.store.merge(message.origins.message_id, reading.into_facts(self.sources.now())).await.ok()
+    }
+
     /// `answered` tells whether Pilot Status answered the cancellation at all.
     async fn look_again(&self, message: &Message, answered: bool) -> CancelResult {
-        let Ok(message) = self.refresh(message.clone()).await else {
+        let Some(message) = self.read_again(message).await else {
             return told(message.clone(), CancelOutcome::Unclear);
         };
         let outcome = match message.status {

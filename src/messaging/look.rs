@@ -1,16 +1,13 @@
-//! Looking a message up, and reading it back from Pilot Status.
+//! Looking a message up.
 
 use super::Messaging;
 use crate::{
     domain::{
         ids::{CorrelationId, ExternalId, MessageId, NumberName, UpstreamId},
-        merge::Fact,
         message::Message,
-        status::{Origin, Status},
     },
     identity::Visibility,
     store::{Key, StoreError},
-    upstream::{ReadError, Reading},
 };
 
 /// Why a message was not told.
@@ -19,9 +16,6 @@ pub enum LookError {
     /// There is none that the caller may see.
     #[error("no such message")]
     NotFound,
-    /// Reading it back did not work.
-    #[error("not read back: {0}")]
-    Upstream(#[from] ReadError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -49,32 +43,6 @@ impl Messaging {
             }
         }
         Err(LookError::NotFound)
-    }
-
-    /// Reads the message from Pilot Status now and merges what it says. A message in doubt is looked for in what the
-    /// number has sent; another one that Pilot Status has no id for yet is returned as it is.
-    pub async fn refresh(&self, message: Message) -> Result<Message, LookError> {
-        let Some(number) = self.keys.get(&message.origins.number) else { return Ok(message) };
-        let Some(id) = message.ids.upstream.clone() else {
-            return if message.status == Status::InDoubt { self.look_for(message, number).await } else { Ok(message) };
-        };
-        let reading = self.upstream.message(&number.key, id.as_str()).await?;
-        Ok(self.store.merge(message.origins.message_id, self.facts(reading)).await?)
-    }
-
-    pub(super) fn facts(&self, reading: Reading) -> Vec<Fact> {
-        let observed_at = self.sources.now();
-        let Reading { ids, statuses } = reading;
-        statuses
-            .into_iter()
-            .map(|(status, at)| Fact {
-                status,
-                at: at.unwrap_or(observed_at),
-                observed_at,
-                origin: Origin::Poll,
-                ids: ids.clone(),
-            })
-            .collect()
     }
 }
 

@@ -11,7 +11,6 @@ mod list;
 mod look;
 mod outcome;
 mod queue;
-mod read_back;
 mod resolve;
 mod running;
 mod send;

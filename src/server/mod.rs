@@ -28,7 +28,7 @@ use crate::{
     keys::KeyRing,
     messaging::Messaging,
     store::{self, Store, StoreError, Written, retention},
-    tracking::{Tracking, Verdicts, registration::Registration},
+    tracking::{Pulses, Reader, ReconcileCounts, Reconciler, Tracking, Verdicts, registration::Registration},
     upstream::Upstream,
     vault::{Place, RootKey, RootKeyError, UnsealError, Vault},
 };
@@ -50,6 +50,7 @@ pub struct Gateway {
     draining: CancellationToken,
     closing: CancellationToken,
     registration: Registration,
+    reconciler: Reconciler,
     /// What goes on by itself, by name, until the gateway drains.
     background: Vec<(&'static str, AbortOnDropHandle<()>)>,
     ports: JoinSet<Result<(), String>>,
@@ -140,8 +141,11 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
     messaging.run_queue();
+    let pulses = Pulses::default();
+    let reader = Reader::new(Arc::clone(&store), upstream.clone(), Arc::clone(&keys), vault.clone(), sources.clone());
+    let reconciler = Reconciler::new(reader.clone(), pulses.clone(), config.tracking.read_back, config.reconcile);
     let tracking =
-        Tracking::new(Arc::clone(&store), Arc::clone(&keys), vault.clone(), sources.clone(), config.tracking);
+        Tracking::new(Arc::clone(&store), Arc::clone(&keys), vault, sources.clone(), config.tracking, pulses);
     let registration =
         Registration::new(tracking.clone(), upstream, Arc::clone(&keys), sources.clone(), config.registration);
     let fanout =
@@ -150,6 +154,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let inbox = InboxApi::new(fanout.clone(), Arc::clone(&identity), Arc::clone(&keys), sources.clone());
     let api = MessagingApi::new(
         messaging.clone(),
+        reader,
         fanout,
         Arc::clone(&identity),
         keys,
@@ -175,6 +180,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let background = [
         ("trimming", tokio::spawn(trimming)),
         ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
+        ("reading back", tokio::spawn(reconciler.clone().run(draining.clone()))),
         ("looking after the webhooks", tokio::spawn(registration.clone().run(draining.clone()))),
     ];
     let background = background.map(|(name, task)| (name, AbortOnDropHandle::new(task))).into();
@@ -189,6 +195,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         draining,
         closing,
         registration,
+        reconciler,
         background,
         ports,
         deadline,
@@ -225,6 +232,11 @@ impl Gateway {
     /// How the webhooks stand that the gateway registers.
     pub const fn registration(&self) -> &Registration {
         &self.registration
+    }
+
+    /// What reading messages back has done.
+    pub fn reconciled(&self) -> ReconcileCounts {
+        self.reconciler.counts()
     }
 
     /// Waits until a port or the store ends by itself, which none should.

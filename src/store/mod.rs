@@ -25,7 +25,9 @@
 //! message has gone is early like any other.
 //!
 //! **Reading back.** A message that is open becomes due to be read back a while after its last news ([`FirstChecks`]), and at
-//! once when a claim about it comes in. A message that has ended is not due, unless its end may be contradicted.
+//! once when a claim about it comes in. A message that has ended is not due, unless its end may be contradicted. A claim
+//! shows in no update and no message; it stays with its message until the claimed status is known or given up, and other
+//! news do not put it off.
 //!
 //! **Inbound events** stand in the same log as updates.
 //!

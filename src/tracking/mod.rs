@@ -1,8 +1,14 @@
-//! What Pilot Status tells by itself: statuses of sent messages, and everything that comes in at a number.
+//! What Pilot Status tells by itself, statuses of sent messages and everything that comes in at a number, and statuses that
+//! are read back.
 //!
-//! Owns the decision whether a webhook is genuine and what becomes of it. An `Ok` means that whatever it told is on disk.
-//! Knows no HTTP: the door hands over the path token, the signature header and the bytes. Called by `http`.
+//! Owns the decision whether a webhook is genuine and what becomes of it, and when and how messages are read back. An `Ok`
+//! means that whatever was told is on disk. Knows no HTTP server: the door hands over the path token, the signature header
+//! and the bytes. Called by `http` and `api`, and run by `server`.
 
+mod pulse;
+mod read_back;
+mod reader;
+mod reconcile;
 pub mod registration;
 mod unattributed;
 mod verdicts;
@@ -12,9 +18,14 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use self::verdicts::Tally;
-pub use self::verdicts::Verdicts;
+pub use self::{
+    pulse::Pulses,
+    reader::{Reader, RefreshError},
+    reconcile::{ReconcileCounts, ReconcileOptions, Reconciler},
+    verdicts::Verdicts,
+};
 use crate::{
-    domain::{ids::NumberName, inbound::Trust, sources::Sources},
+    domain::{ids::NumberName, read_back::ReadBack, sources::Sources},
     keys::{KeyRing, Number},
     store::{Entry, Recorded, Sighting, Store, StoreError},
     upstream::{
@@ -24,9 +35,11 @@ use crate::{
     vault::Vault,
 };
 
-/// How patient the gateway is with what it cannot attribute.
+/// What becomes of what comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// Which statuses told by webhook are read back, where a number does not say otherwise.
+    pub read_back: ReadBack,
     /// How long a status waits for its message before it is told as unattributed.
     pub unattributed_after: Duration,
 }
@@ -39,6 +52,7 @@ pub struct Tracking {
     vault: Vault,
     sources: Sources,
     options: Options,
+    pulses: Pulses,
     tally: Arc<Tally>,
 }
 
@@ -68,14 +82,28 @@ pub enum IntakeError {
 
 impl Tracking {
     /// Puts the parts together.
-    pub fn new(store: Arc<dyn Store>, keys: Arc<KeyRing>, vault: Vault, sources: Sources, options: Options) -> Self {
-        Self { store, keys, vault, sources, options, tally: Arc::default() }
+    pub fn new(
+        store: Arc<dyn Store>,
+        keys: Arc<KeyRing>,
+        vault: Vault,
+        sources: Sources,
+        options: Options,
+        pulses: Pulses,
+    ) -> Self {
+        Self { store, keys, vault, sources, options, pulses, tally: Arc::default() }
     }
 
     /// Checks a webhook, reads it and records what it tells.
     pub async fn ingest(&self, path_token: &str, signature: Option<&str>, body: &[u8]) -> Result<Intake, IntakeError> {
         let taken = match self.admit(path_token, signature, body) {
-            Ok(number) => self.record(number, body, None, Trust::Proven).await,
+            Ok(number) => {
+                let policy = number.read_back.unwrap_or(self.options.read_back);
+                let taken = self.record(number, body, None, policy).await;
+                if let Ok(Intake(recorded)) = &taken {
+                    self.pulses.told(&number.name, recorded);
+                }
+                taken
+            }
             Err(refused) => Err(refused),
         };
         self.tally.count(&taken);
@@ -91,7 +119,7 @@ impl Tracking {
         delivered_at: Option<Timestamp>,
     ) -> Result<Intake, IntakeError> {
         let taken = match self.keys.get(number) {
-            Some(number) => self.record(number, body, delivered_at, Trust::Proven).await,
+            Some(number) => self.record(number, body, delivered_at, ReadBack::Never).await,
             None => Err(IntakeError::UnknownNumber),
         };
         self.tally.count(&taken);
@@ -130,7 +158,7 @@ impl Tracking {
         number: &Number,
         body: &[u8],
         delivered_at: Option<Timestamp>,
-        trust: Trust,
+        policy: ReadBack,
     ) -> Result<Intake, IntakeError> {
         let observed_at = self.sources.now();
         let arrival = Arrival {
@@ -147,18 +175,19 @@ impl Tracking {
         if delivery.other_number.is_some() {
             tracing::warn!(number = %number.name, "a webhook names another number than the one it came in at");
         }
-        let entries = delivery.items.into_iter().map(|item| self.entry(number, item, trust)).collect();
+        let entries = delivery.items.into_iter().map(|item| self.entry(number, item, policy)).collect();
         let recorded = self.store.record(&number.name, entries).await?;
         tracing::debug!(number = %number.name, ?recorded, "taken in");
         Ok(Intake(recorded))
     }
 
-    /// What is recorded of one thing that was told. `trust` is how far a status is believed.
-    fn entry(&self, number: &Number, item: Item, trust: Trust) -> Entry {
+    /// What is recorded of one thing that was told.
+    fn entry(&self, number: &Number, item: Item, policy: ReadBack) -> Entry {
         match item {
             Item::Status(told) => {
                 let said = told.said.as_ref();
                 let likeness = said.map(|(to, text)| self.vault.likeness(&number.name, to, text));
+                let trust = read_back::trust(policy, &told.fact.status);
                 Sighting { fact: told.fact, likeness, trust }.into()
             }
             Item::Event(inbound, identity) => Entry::Inbound(inbound, identity),

@@ -8,6 +8,7 @@
 
 mod call;
 mod clean;
+mod history;
 mod hooks;
 mod refusal;
 mod reply;
@@ -15,7 +16,7 @@ mod send;
 mod signature;
 pub mod webhook;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::{Method, Url};
@@ -23,9 +24,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::call::{Call, Trouble};
 pub use self::{
+    history::{Past, PastPage},
     hooks::{DeliveryLog, EVENTS, Hook, HookAccess, HookChange, LoggedDelivery},
     refusal::{Doubt, Refusal, RefusalClass},
-    reply::{CancelShape, Cancellation, Past, Reading, Receipt},
+    reply::{CancelShape, Cancellation, Reading, Receipt},
     send::SendBody,
     signature::{Signature, verify},
 };
@@ -36,9 +38,6 @@ const READ_WAIT: Duration = Duration::from_secs(5);
 
 /// Rows of a history on one page; Pilot Status gives no more.
 const PAGE: usize = 100;
-
-/// Rows of a history that are looked at.
-const MOST_PAST: usize = 1000;
 
 /// Where Pilot Status is and how patient the gateway is with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +62,7 @@ pub struct Upstream {
     send_url: Url,
     timeout: Duration,
     slots: Arc<Semaphore>,
+    max_in_flight: usize,
 }
 
 /// Leave for one call; the number of these is bounded.
@@ -124,7 +124,13 @@ impl Upstream {
             base: options.base_url.clone(),
             timeout: options.timeout,
             slots: Arc::new(Semaphore::new(options.max_in_flight.max(1))),
+            max_in_flight: options.max_in_flight.max(1),
         })
+    }
+
+    /// How many calls run at once.
+    pub const fn max_in_flight(&self) -> usize {
+        self.max_in_flight
     }
 
     /// Leave to call, if it is to be had at once.
@@ -148,46 +154,43 @@ impl Upstream {
         }
     }
 
+    /// Waits a while for leave to read.
+    pub async fn read_slot(&self) -> Result<Slot, ReadError> {
+        let slot = tokio::time::timeout(READ_WAIT, self.slot()).await.ok().flatten();
+        slot.ok_or_else(|| ReadError::Unavailable { detail: "too many calls are running".to_owned() })
+    }
+
     /// Reads a message back, by any of its three upstream ids.
-    pub async fn message(&self, key: &NumberKey, id: &str) -> Result<Reading, ReadError> {
+    pub async fn message(&self, _slot: &Slot, key: &NumberKey, id: &str) -> Result<Reading, ReadError> {
         let answer = self.read(Call::new(Method::GET, join(&self.base, &["v1", "messages", id]), key)).await?;
         reply::of_read(&answer, key)
     }
 
-    /// What the number sent within this span, newest first: texts that the provider has given an id. `None` if its history
-    /// has more than 1,000 rows in that span.
+    /// A page, counted from 1, of what the number sent within this span, newest first.
     pub async fn history(
         &self,
+        _slot: &Slot,
         key: &NumberKey,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Option<Vec<Past>>, ReadError> {
-        let mut past = Vec::new();
-        for page in 1..=MOST_PAST / PAGE {
-            let mut url = join(&self.base, &["v1", "messages", "history"]);
-            let [start, end, size] = [send::iso(from), send::iso(to), PAGE.to_string()];
-            let query = [("startDate", &start), ("endDate", &end), ("page", &page.to_string()), ("pageSize", &size)];
-            url.query_pairs_mut().extend_pairs(query);
-            let answer = self.read(Call::new(Method::GET, url, key)).await?;
-            let rows = reply::of_history(&answer, key, &mut past)?;
-            if rows < PAGE {
-                return Ok(Some(past));
-            }
-        }
-        Ok(None)
+        span: Range<Timestamp>,
+        page: usize,
+    ) -> Result<PastPage, ReadError> {
+        let mut url = join(&self.base, &["v1", "messages", "history"]);
+        let [start, end] = [span.start, span.end].map(send::iso);
+        let [page, size] = [page, PAGE].map(|number| number.to_string());
+        let query = [("startDate", &start), ("endDate", &end), ("page", &page), ("pageSize", &size)];
+        url.query_pairs_mut().extend_pairs(query);
+        history::of_history(&self.read(Call::new(Method::GET, url, key)).await?, key)
     }
 
     /// Cancels at most 100 scheduled messages. Not atomic: the answer tells each one's fate, or only counts.
     pub async fn cancel(&self, key: &NumberKey, ids: &[UpstreamId]) -> Result<Cancellation, ReadError> {
         let url = join(&self.base, &["v1", "messages", "cancel"]);
         let call = Call::new(Method::DELETE, url, key).json(reply::cancel_body(ids));
+        let _slot = self.read_slot().await?;
         reply::of_cancel(&self.read(call).await?, key)
     }
 
     async fn read(&self, call: Call) -> Result<call::Answer, ReadError> {
-        let Ok(_slot) = tokio::time::timeout(READ_WAIT, self.slot()).await else {
-            return Err(ReadError::Unavailable { detail: "too many calls are running".to_owned() });
-        };
         call.make(&self.http, self.timeout).await.map_err(|trouble| match trouble {
             Trouble::NotSent(detail) | Trouble::NoAnswer(detail) => ReadError::Unavailable { detail },
         })

@@ -15,10 +15,10 @@ use super::{
 use crate::domain::{
     failure::Failure,
     ids::{CorrelationId, ExternalId, UpstreamId},
-    merge::Observed,
+    merge::{Fact, Observed},
     message::ForeignIds,
     secret::NumberKey,
-    status::Status,
+    status::{Origin, Status},
 };
 
 /// Whoever asks to be left alone for longer is asked again after this. A slip in its unit must not silence a number for
@@ -27,6 +27,10 @@ const LONGEST_HINT: Duration = Duration::from_secs(3600);
 
 /// Longer flow tokens are not taken over.
 const MAX_FLOW_TOKEN: usize = 512;
+
+/// Where the times of statuses stand.
+pub(super) const TIMES: [(Status, &str); 3] =
+    [(Status::Sent, "sentAt"), (Status::Delivered, "deliveredAt"), (Status::Read, "readAt")];
 
 /// The answer to an accepted send.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,15 +56,24 @@ pub struct Reading {
     pub statuses: Vec<(Observed, Option<Timestamp>)>,
 }
 
-/// A text that a number sent, as its history tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Past {
-    /// The provider's id.
-    pub external: ExternalId,
-    /// To whom, as the history writes it.
-    pub to: String,
-    /// What it said.
-    pub text: String,
+impl Reading {
+    /// Every status that it tells of, as learned at `observed_at`.
+    pub fn into_facts(self, observed_at: Timestamp) -> Vec<Fact> {
+        let Self { ids, statuses } = self;
+        facts(&ids, statuses, observed_at)
+    }
+}
+
+pub(super) fn facts(
+    ids: &ForeignIds,
+    statuses: impl IntoIterator<Item = (Observed, Option<Timestamp>)>,
+    observed_at: Timestamp,
+) -> Vec<Fact> {
+    let fact = |(status, at): (Observed, Option<Timestamp>)| {
+        let at = at.unwrap_or(observed_at);
+        Fact { status, at, observed_at, origin: Origin::Poll, ids: ids.clone() }
+    };
+    statuses.into_iter().map(fact).collect()
 }
 
 /// What became of a cancellation.
@@ -118,7 +131,7 @@ pub(super) fn of_read(answer: &Answer, key: &NumberKey) -> Result<Reading, ReadE
         return Err(ReadError::Unavailable { detail: "the answer names no status".to_owned() });
     };
     let mut statuses = vec![(Observed::Reached(Status::Queued), body.time("createdAt"))];
-    for (status, field) in [(Status::Sent, "sentAt"), (Status::Delivered, "deliveredAt"), (Status::Read, "readAt")] {
+    for (status, field) in TIMES {
         if let Some(at) = body.time(field) {
             statuses.push((Observed::Reached(status), Some(at)));
         }
@@ -128,20 +141,6 @@ pub(super) fn of_read(answer: &Answer, key: &NumberKey) -> Result<Reading, ReadE
         statuses.push((current, None));
     }
     Ok(Reading { ids, statuses })
-}
-
-/// Reads a page of a history; returns how many rows it has.
-pub(super) fn of_history(answer: &Answer, key: &NumberKey, into: &mut Vec<Past>) -> Result<usize, ReadError> {
-    let body = expect_success(answer, key)?;
-    let Some(rows) = body.json.get("messages").and_then(Value::as_array) else {
-        return Err(ReadError::Unavailable { detail: "the answer lists no messages".to_owned() });
-    };
-    let text = |row: &Value, field: &str| Some(row.get(field)?.as_str()?.to_owned());
-    into.extend(rows.iter().filter(|row| text(row, "direction").as_deref() == Some("OUTBOUND")).filter_map(|row| {
-        let external = ExternalId::from_text(&text(row, "externalMessageId")?).ok()?;
-        Some(Past { external, to: text(row, "participantPhone")?, text: text(row, "text")? })
-    }));
-    Ok(rows.len())
 }
 
 /// The body of a cancellation.
@@ -176,7 +175,7 @@ fn id(text: &str) -> Option<UpstreamId> {
     UpstreamId::from_text(text).ok()
 }
 
-fn expect_success<'a>(answer: &Answer, key: &'a NumberKey) -> Result<Body<'a>, ReadError> {
+pub(super) fn expect_success<'a>(answer: &Answer, key: &'a NumberKey) -> Result<Body<'a>, ReadError> {
     success(answer, key).map_err(|error| match error {
         ReadError::Refused(Refusal { class: RefusalClass::NotFound, .. }) => ReadError::NotFound,
         other => other,

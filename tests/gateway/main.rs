@@ -12,6 +12,7 @@ mod inbox;
 mod intake;
 mod list;
 mod queue;
+mod reconcile;
 mod registration;
 mod resolve;
 mod retention;

@@ -336,6 +336,7 @@ fn debug_prints_hide_every_secret() {
         webhook_token: Some(inline(PATH_TOKEN)),
         webhook_secrets: vec![inline(SECRET)],
         pace: PaceSettings::default(),
+        read_back: None,
     }];
     settings.callers = vec![CallerSettings {
         name: "orders".to_owned(),

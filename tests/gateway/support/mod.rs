@@ -96,6 +96,7 @@ impl World {
             webhook_token: Some(inline(PATH_TOKEN)),
             webhook_secrets: vec![inline(&account.webhook_secret)],
             pace: PaceSettings::default(),
+            read_back: None,
         }];
         let caller = |name: &str, token: &str, permissions: &[Permission]| CallerSettings {
             name: name.to_owned(),
@@ -316,6 +317,7 @@ pub fn second_number(world: &World) -> NumberSettings {
         webhook_token: Some(inline(SECOND_PATH_TOKEN)),
         webhook_secrets: Vec::new(),
         pace: PaceSettings::default(),
+        read_back: None,
     }
 }
 

@@ -1,0 +1,178 @@
+//! Reading messages back from Pilot Status: one by its id, or a text in doubt by what its number has sent.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::reconcile::Pace;
+use crate::{
+    domain::{
+        inbound::Trust,
+        message::{ForeignIds, Message},
+        sources::Sources,
+        status::Status,
+    },
+    keys::{KeyRing, Number},
+    store::{Key, Sighting, Store, StoreError},
+    upstream::{Past, ReadError, Slot, Upstream},
+    vault::Vault,
+};
+
+/// By so much the clocks of both sides may differ.
+pub(super) const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
+
+/// More messages that say the same to the same recipient are not read one by one.
+const MOST_ALIKE: usize = 20;
+
+/// A longer history is not looked through for a doubt.
+const MOST_PAGES: usize = 10;
+
+/// Reads messages back. Clones are the same.
+#[derive(Clone)]
+pub struct Reader {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) upstream: Upstream,
+    pub(super) keys: Arc<KeyRing>,
+    pub(super) vault: Vault,
+    pub(super) sources: Sources,
+}
+
+/// Why a message was not read back.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RefreshError {
+    /// Reading it did not work.
+    #[error("not read back: {0}")]
+    Upstream(#[from] ReadError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Who gives leave for a call.
+pub(super) enum Leaves<'a> {
+    /// Whoever waits for the answer: as soon as a slot is free.
+    Asked,
+    /// The pace of polling.
+    Polled(&'a Pace),
+}
+
+impl Reader {
+    /// Puts the parts together.
+    pub const fn new(
+        store: Arc<dyn Store>,
+        upstream: Upstream,
+        keys: Arc<KeyRing>,
+        vault: Vault,
+        sources: Sources,
+    ) -> Self {
+        Self { store, upstream, keys, vault, sources }
+    }
+
+    /// Reads the message from Pilot Status now and merges what it says. A message in doubt is looked for in what the
+    /// number has sent; another one that Pilot Status has no id for yet is returned as it is.
+    pub async fn refresh(&self, message: Message) -> Result<Message, RefreshError> {
+        let Some(number) = self.keys.get(&message.origins.number) else { return Ok(message) };
+        let Some(id) = readable_id(&message.ids) else {
+            let in_doubt = message.status == Status::InDoubt;
+            return if in_doubt { self.look_for(message, number, Leaves::Asked).await } else { Ok(message) };
+        };
+        let slot = self.upstream.read_slot().await?;
+        let reading = self.upstream.message(&slot, &number.key, id).await?;
+        let facts = reading.into_facts(self.sources.now());
+        Ok(self.store.merge(message.origins.message_id, facts).await?)
+    }
+
+    /// Settles a text in doubt if exactly one message that its number has sent says the same to the same recipient, and is
+    /// not known as another one.
+    pub(super) async fn look_for(
+        &self,
+        message: Message,
+        number: &Number,
+        leaves: Leaves<'_>,
+    ) -> Result<Message, RefreshError> {
+        let id = message.origins.message_id;
+        let Some(likeness) = self.store.likeness(id).await? else { return Ok(message) };
+        // One that is too long to be looked through may hold another candidate.
+        let Some(mut past) = self.history_since(&message, number, &leaves).await? else { return Ok(message) };
+        past.retain(|past| {
+            let said = past.said.as_ref();
+            said.is_some_and(|(to, text)| self.vault.likeness(&number.name, to, text) == likeness)
+        });
+        if past.len() > MOST_ALIKE {
+            return Ok(message);
+        }
+        let mut unknown = Vec::new();
+        for past in past {
+            if self.store.find(&number.name, Key::External(past.external.clone())).await?.is_some() {
+                continue;
+            }
+            let slot = self.leave(&leaves).await?;
+            let reading = match self.upstream.message(slot.slot(), &number.key, past.external.as_str()).await {
+                Ok(reading) => reading,
+                // Not one that was asked for over this API.
+                Err(ReadError::NotFound) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let Some(upstream) = reading.ids.upstream.clone() else { continue };
+            if self.store.find(&number.name, Key::Upstream(upstream)).await?.is_none() {
+                unknown.push(reading);
+            }
+        }
+        if unknown.len() == 1 {
+            let now = self.sources.now();
+            let facts = unknown.into_iter().flat_map(|reading| reading.into_facts(now));
+            let sighting = |fact| Sighting { fact, likeness: Some(likeness), trust: Trust::Proven }.into();
+            self.store.record(&number.name, facts.map(sighting).collect()).await?;
+        }
+        Ok(self.store.message(id).await?.unwrap_or(message))
+    }
+
+    /// What the number has sent since the message was accepted; `None` if that is too much.
+    async fn history_since(
+        &self,
+        message: &Message,
+        number: &Number,
+        leaves: &Leaves<'_>,
+    ) -> Result<Option<Vec<Past>>, RefreshError> {
+        let from = message.origins.create_time.saturating_sub(CLOCKS).unwrap_or(jiff::Timestamp::MIN);
+        let to = self.sources.now().saturating_add(CLOCKS).unwrap_or(jiff::Timestamp::MAX);
+        let mut all = Vec::new();
+        for page in 1..=MOST_PAGES {
+            let slot = self.leave(leaves).await?;
+            let told = self.upstream.history(slot.slot(), &number.key, from..to, page).await?;
+            all.extend(told.past);
+            if told.behind == 0 {
+                return Ok(Some(all));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn leave(&self, leaves: &Leaves<'_>) -> Result<Leave, ReadError> {
+        match leaves {
+            Leaves::Asked => self.upstream.read_slot().await.map(Leave::Asked),
+            Leaves::Polled(pace) => Ok(Leave::Polled(pace.pass(&self.upstream).await)),
+        }
+    }
+}
+
+enum Leave {
+    Asked(Slot),
+    Polled(super::reconcile::Pass),
+}
+
+impl Leave {
+    const fn slot(&self) -> &Slot {
+        match self {
+            Self::Asked(slot) => slot,
+            Self::Polled(pass) => pass.slot(),
+        }
+    }
+}
+
+/// The id by which a message can be read: Pilot Status's, the provider's or the business id.
+pub(super) fn readable_id(ids: &ForeignIds) -> Option<&str> {
+    let upstream = ids.upstream.as_ref().map(|id| id.as_str());
+    let external = || ids.external.as_ref().map(|id| id.as_str());
+    upstream.or_else(external).or_else(|| ids.correlation.as_ref().map(|id| id.as_str()))
+}
