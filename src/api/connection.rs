@@ -1,24 +1,40 @@
-//! How old a call's connection may become.
+//! The connection of a call.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::Request;
 
+use crate::fanout::Line;
+
 /// What the server knows of a call's connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Connection {
+    /// Wakes it behind its streams.
+    pub line: Line,
+    /// When it has to make way; `None` if it may become as old as it will.
+    pub end: Option<End>,
+}
+
+/// How a connection ends that has become old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
     /// When no further calls are to come over it...
-    pub old_at: Instant,
+    pub at: Instant,
     /// ...and how much longer those that go on may take.
     pub grace: Duration,
 }
 
 impl Connection {
-    /// When a stream over this connection is to end: within the first half of the grace, each after another part of it, so
-    /// that they do not all come back at once. `None` if the connection may become as old as it will.
+    /// The line of a call's connection.
+    pub(super) fn line<T>(request: &Request<T>) -> Option<Line> {
+        request.extensions().get::<Self>().map(|connection| connection.line.clone())
+    }
+
+    /// When a stream is to end: within the first half of its connection's grace, each after another part of it, so that
+    /// they do not all come back at once.
     pub(super) fn leave_at<T>(request: &Request<T>, chance: f64) -> Option<Instant> {
-        let connection = request.extensions().get::<Option<Self>>()?.as_ref()?;
-        connection.old_at.checked_add(connection.grace.mul_f64(chance / 2.0))
+        let End { at, grace } = request.extensions().get::<Self>()?.end?;
+        at.checked_add(grace.mul_f64(chance / 2.0))
     }
 }

@@ -44,9 +44,9 @@ impl InboxService for InboxApi {
         request: Request<v1::StreamInboundEventsRequest>,
     ) -> Result<Response<Self::StreamInboundEventsStream>, Status> {
         let sight = self.identity.inbox_sight(&principal(&request)?);
-        let leave_at = Connection::leave_at(&request, self.sources.chance());
+        let (line, leave_at) = (Connection::line(&request), Connection::leave_at(&request, self.sources.chance()));
         let request = convert::inbox_request(request.into_inner(), sight, &self.keys, leave_at)?;
         let follow = self.fanout.follow(request).await.map_err(|error| of_follow(&error))?;
-        Ok(ready::respond(follow, convert::inbox_notice))
+        Ok(ready::respond(follow.over(line), convert::inbox_notice))
     }
 }

@@ -180,10 +180,10 @@ impl MessagingService for MessagingApi {
         request: Request<v1::StreamStatusUpdatesRequest>,
     ) -> Result<Response<Nothing<v1::StreamStatusUpdatesResponse>>, Status> {
         let sight = self.identity.visibility(&principal(&request)?);
-        let leave_at = Connection::leave_at(&request, self.sources.chance());
+        let (line, leave_at) = (Connection::line(&request), Connection::leave_at(&request, self.sources.chance()));
         let request = convert::follow_request(request.into_inner(), sight, &self.keys, leave_at)?;
         let follow = self.fanout.follow(request).await.map_err(|error| of_follow(&error))?;
-        Ok(ready::respond(follow, convert::notice))
+        Ok(ready::respond(follow.over(line), convert::notice))
     }
 
     async fn commit_cursor(

@@ -16,7 +16,7 @@ mod status;
 
 pub use self::{
     bulk::BulkOptions,
-    connection::Connection,
+    connection::{Connection, End},
     convert::Responses,
     inbox::InboxApi,
     messaging::MessagingApi,

@@ -84,11 +84,13 @@ struct Frames<M> {
     tell: Tell<M>,
 }
 
+type Next = Option<Result<Frame, FollowError>>;
+
 enum Following {
     /// It waits for entries, or begins.
     AtHead(Box<Follow>),
     /// It is on its way to the next frame.
-    Busy(BoxFuture<'static, (Box<Follow>, Option<Result<Frame, FollowError>>)>),
+    Busy(BoxFuture<'static, (Box<Follow>, Next)>),
     Ended,
 }
 
@@ -128,7 +130,7 @@ impl<M: Message> hyper::body::Body for Frames<M> {
 }
 
 impl<M: Message> Frames<M> {
-    fn part(&self, follow: &Follow, next: Option<Result<Frame, FollowError>>) -> Part<Bytes> {
+    fn part(&self, follow: &Follow, next: Next) -> Part<Bytes> {
         match next {
             Some(Ok(Frame::Events(frames))) => Part::data(frames),
             Some(Ok(Frame::Notice(notice))) => {

@@ -19,6 +19,7 @@ use super::{
     Beginning, Cursors, Fanout, Filter, FollowError, FollowRequest, OnExpired, Start,
     frame::{Frame, Idle, Notice},
     group::{Found, Kind, Over},
+    line::Line,
     live::Member,
     ring::Draft,
     subscription::Held,
@@ -36,6 +37,7 @@ pub struct Follow {
     page: VecDeque<Arc<Event>>,
     /// The place at the head of the log, once it was reached.
     member: Option<Member>,
+    line: Option<Line>,
     heartbeat: Duration,
     next_heartbeat: Instant,
     /// When it is asked to come back over another connection.
@@ -98,6 +100,7 @@ impl Follow {
             after,
             page: VecDeque::new(),
             member: None,
+            line: None,
             heartbeat: request.heartbeat,
             next_heartbeat,
             retire_at: request.retire_at,
@@ -107,6 +110,11 @@ impl Follow {
             open,
             _place: place,
         }
+    }
+
+    /// The same, over this connection.
+    pub fn over(self, line: Option<Line>) -> Self {
+        Self { line, ..self }
     }
 
     /// Everything up to here was given or did not pass: the place to resume behind.
@@ -189,6 +197,9 @@ impl Follow {
                     self.after = up_to;
                 }
                 self.stage = gap.map_or(Stage::Going, Stage::Gap);
+                if self.page.is_empty() && gone.is_none() {
+                    self.join()?;
+                }
                 return Ok(Some(self.sign_of_life(Idle::Started)));
             }
         }
@@ -265,7 +276,7 @@ impl Follow {
     /// Takes a place at the head of the log. What was committed since the last look is still to be read from there.
     fn join(&mut self) -> Result<(), FollowError> {
         let kind = if self.open.is_some() { Kind::UntilFinal } else { Kind::Frames };
-        match self.fanout.live.join(&self.filter, kind) {
+        match self.fanout.live.join(&self.filter, kind, self.line.clone()) {
             Ok(member) => self.member = Some(member),
             // Nobody is let in any more, which the follower learns when it looks again.
             Err(_) if self.fanout.draining.is_cancelled() => {}

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Filter,
+    line::{Line, Woken},
     ring::{Ahead, Piece, Ring},
 };
 use crate::{
@@ -34,12 +35,20 @@ pub(super) struct Group {
 
 struct State {
     ring: Ring,
-    /// Who waits, by place.
-    waiting: Vec<Option<Waker>>,
+    /// Who is there, by place.
+    places: Vec<Place>,
     free: Vec<usize>,
     /// Bytes taken in since a member last looked.
     unseen: usize,
     over: Option<Over>,
+}
+
+/// A member's place.
+#[derive(Default)]
+struct Place {
+    /// Set while it waits.
+    waiting: Option<Waker>,
+    line: Option<Line>,
 }
 
 /// Why a group gives nothing any more.
@@ -64,7 +73,7 @@ pub(super) enum Found {
 impl Group {
     /// For what comes behind `base`.
     pub(super) fn new(filter: Filter, kind: Kind, base: Position) -> Self {
-        let state = State { ring: Ring::at(base), waiting: Vec::new(), free: Vec::new(), unseen: 0, over: None };
+        let state = State { ring: Ring::at(base), places: Vec::new(), free: Vec::new(), unseen: 0, over: None };
         Self { filter, kind, state: Mutex::new(state) }
     }
 
@@ -75,21 +84,23 @@ impl Group {
     }
 
     /// Gives a place to a new member.
-    pub(super) fn enter(&self) -> usize {
+    pub(super) fn enter(&self, line: Option<Line>) -> usize {
         let mut state = self.lock();
         state.unseen = 0;
-        state.free.pop().unwrap_or_else(|| {
-            state.waiting.push(None);
-            state.waiting.len() - 1
-        })
+        let place = state.free.pop().unwrap_or(state.places.len());
+        if place == state.places.len() {
+            state.places.push(Place::default());
+        }
+        state.places[place].line = line;
+        place
     }
 
     /// Takes the place back. True if nobody is left.
     pub(super) fn leave(&self, place: usize) -> bool {
         let mut state = self.lock();
-        state.waiting[place] = None;
+        state.places[place] = Place::default();
         state.free.push(place);
-        state.free.len() == state.waiting.len()
+        state.free.len() == state.places.len()
     }
 
     /// What lies behind `after`; the member at this place is woken when that changes.
@@ -103,7 +114,7 @@ impl Group {
             Ahead::Frames(frames, last) => Poll::Ready(Found::Frames(frames, last)),
             Ahead::Elsewhere => Poll::Ready(Found::Elsewhere),
             Ahead::Nothing => {
-                match &mut state.waiting[place] {
+                match &mut state.places[place].waiting {
                     Some(waker) if waker.will_wake(context.waker()) => {}
                     waiting => *waiting = Some(context.waker().clone()),
                 }
@@ -114,7 +125,7 @@ impl Group {
 
     /// Takes in what follows and adds those who wait for it to `woken`. With more than `most` bytes that nobody has looked
     /// at, the group is over instead.
-    pub(super) fn extend(&self, pieces: Vec<Piece>, most: usize, woken: &mut Vec<Waker>) -> Result<(), Over> {
+    pub(super) fn extend(&self, pieces: Vec<Piece>, most: usize, woken: &mut Woken) -> Result<(), Over> {
         let mut state = self.lock();
         state.wake(woken);
         if let Some(over) = &state.over {
@@ -135,21 +146,21 @@ impl Group {
     }
 
     /// Makes every member read the log up to here.
-    pub(super) fn send_to_log(&self, up_to: Position, woken: &mut Vec<Waker>) {
+    pub(super) fn send_to_log(&self, up_to: Position, woken: &mut Woken) {
         let mut state = self.lock();
         state.ring.cut(up_to);
         state.wake(woken);
     }
 
     /// Ends it.
-    pub(super) fn end(&self, over: Over, woken: &mut Vec<Waker>) {
+    pub(super) fn end(&self, over: Over, woken: &mut Woken) {
         let mut state = self.lock();
         state.end(over);
         state.wake(woken);
     }
 
     /// Adds everyone who waits to `woken`.
-    pub(super) fn wake(&self, woken: &mut Vec<Waker>) {
+    pub(super) fn wake(&self, woken: &mut Woken) {
         self.lock().wake(woken);
     }
 
@@ -160,8 +171,12 @@ impl Group {
 }
 
 impl State {
-    fn wake(&mut self, woken: &mut Vec<Waker>) {
-        woken.extend(self.waiting.iter_mut().filter_map(Option::take));
+    fn wake(&mut self, woken: &mut Woken) {
+        for place in &mut self.places {
+            if let Some(waker) = place.waiting.take() {
+                woken.add(waker, place.line.clone());
+            }
+        }
     }
 
     fn end(&mut self, over: Over) {

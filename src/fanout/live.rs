@@ -10,7 +10,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Cursors, Filter, Wire,
     group::{Found, Group, Kind, Over},
+    line::{Line, Woken},
     ring::{Draft, Piece},
 };
 use crate::{
@@ -84,7 +85,12 @@ impl Live {
     }
 
     /// Joins those with the same filter.
-    pub(super) fn join(self: &Arc<Self>, filter: &Filter, kind: Kind) -> Result<Member, StoreError> {
+    pub(super) fn join(
+        self: &Arc<Self>,
+        filter: &Filter,
+        kind: Kind,
+        line: Option<Line>,
+    ) -> Result<Member, StoreError> {
         let mut state = self.lock();
         if state.ended {
             return Err(StoreError::Unknown);
@@ -101,7 +107,7 @@ impl Live {
                 group
             }
         };
-        let place = group.enter();
+        let place = group.enter(line);
         drop(state);
         Ok(Member { live: Arc::clone(self), group, place })
     }
@@ -179,19 +185,19 @@ impl Live {
         // Whoever joins from now on is not in the list, and begins behind these entries.
         let groups = self.advance(last);
         let mut bodies: Vec<Option<Vec<u8>>> = vec![None; events.len()];
-        let mut woken = Vec::new();
+        let mut woken = Woken::default();
         let mut looked_at = 0;
         for group in groups {
             self.hand_to(&group, events, &mut bodies, held, &mut woken);
             looked_at += events.len();
             if looked_at >= STRETCH {
                 looked_at = 0;
-                woken.drain(..).for_each(Waker::wake);
+                woken.wake();
                 tokio::task::yield_now().await;
             }
         }
         self.handed_on.store(last.0, Ordering::Release);
-        woken.drain(..).for_each(Waker::wake);
+        woken.wake();
     }
 
     fn hand_to(
@@ -200,7 +206,7 @@ impl Live {
         events: &[Arc<Event>],
         bodies: &mut [Option<Vec<u8>>],
         held: &mut Held,
-        woken: &mut Vec<Waker>,
+        woken: &mut Woken,
     ) {
         let mut wanted = events.iter().zip(bodies).filter(|(event, _)| group.wants(event)).peekable();
         if wanted.peek().is_none() {
@@ -224,38 +230,38 @@ impl Live {
         let sizes: Vec<_> = pieces.iter().map(|piece| (piece.last(), piece.bytes())).collect();
         match group.extend(pieces, MOST_UNSEEN.min(self.most_bytes), woken) {
             Ok(()) => held.note(group, sizes, self.most_bytes),
-            Err(_) => self.remove(group),
+            Err(_) => self.lock().remove(group),
         }
     }
 
     /// What was trimmed before it could be handed on is for each member to see in the log.
     fn tell_of_hole(&self, up_to: Position) {
-        let mut woken = Vec::new();
+        let mut woken = Woken::default();
         for group in self.advance(up_to) {
             group.send_to_log(up_to, &mut woken);
         }
         self.handed_on.store(up_to.0, Ordering::Release);
-        woken.into_iter().for_each(Waker::wake);
+        woken.wake();
     }
 
     /// Ends every group with this error. Those that come later begin anew.
     fn fail(&self, newest: Position, error: &StoreError) {
         let groups = self.advance(newest);
         self.lock().groups.clear();
-        let mut woken = Vec::new();
+        let mut woken = Woken::default();
         for group in groups {
             group.end(Over::Failed(error.clone()), &mut woken);
         }
-        woken.into_iter().for_each(Waker::wake);
+        woken.wake();
     }
 
-    fn end(&self, each: impl Fn(&Group, &mut Vec<Waker>)) {
+    fn end(&self, each: impl Fn(&Group, &mut Woken)) {
         self.lock().ended = true;
-        let mut woken = Vec::new();
+        let mut woken = Woken::default();
         for group in self.advance(Position::START) {
             each(&group, &mut woken);
         }
-        woken.into_iter().for_each(Waker::wake);
+        woken.wake();
     }
 
     /// Moves the place where later groups begin, and tells which ones there are.
@@ -265,20 +271,21 @@ impl Live {
         state.groups.values().flatten().cloned().collect()
     }
 
-    fn remove(&self, group: &Arc<Group>) {
-        let mut state = self.lock();
-        let fingerprint = group.filter.fingerprint().0;
-        if let Some(groups) = state.groups.get_mut(&fingerprint) {
-            groups.retain(|known| !Arc::ptr_eq(known, group));
-            if groups.is_empty() {
-                state.groups.remove(&fingerprint);
-            }
-        }
-    }
-
     /// Nothing panics halfway through a change, so that poisoning carries no news.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remove(&mut self, group: &Arc<Group>) {
+        let fingerprint = group.filter.fingerprint().0;
+        if let Some(groups) = self.groups.get_mut(&fingerprint) {
+            groups.retain(|known| !Arc::ptr_eq(known, group));
+            if groups.is_empty() {
+                self.groups.remove(&fingerprint);
+            }
+        }
     }
 }
 
@@ -312,13 +319,58 @@ impl Drop for Member {
         // Under the lock that is needed to join, so that nobody enters a group that has just been given up.
         let mut state = self.live.lock();
         if self.group.leave(self.place) {
-            let fingerprint = self.group.filter.fingerprint().0;
-            if let Some(groups) = state.groups.get_mut(&fingerprint) {
-                groups.retain(|known| !Arc::ptr_eq(known, &self.group));
-                if groups.is_empty() {
-                    state.groups.remove(&fingerprint);
-                }
-            }
+            state.remove(&self.group);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashSet, task::Waker};
+
+    use super::*;
+    use crate::{
+        domain::principal::{Grant, NumberScope, Permission, Principal},
+        identity::{Caller, Identity},
+    };
+
+    fn group() -> Arc<Group> {
+        let caller = Caller {
+            name: "orders".to_owned().try_into().unwrap(),
+            tokens: Vec::new(),
+            grants: vec![Grant { numbers: NumberScope::All, permissions: vec![Permission::Read] }],
+        };
+        let principal = Principal { caller: caller.name.clone() };
+        let sight = Identity::of(vec![caller]).visibility(&principal);
+        let filter = Filter::updates(sight, HashSet::new(), HashSet::new(), HashSet::new(), HashSet::new());
+        Arc::new(Group::new(filter, Kind::Frames, Position::START))
+    }
+
+    fn has(group: &Group, place: usize, after: i64) -> bool {
+        let context = Context::from_waker(Waker::noop());
+        matches!(group.poll_ahead(&context, place, Position(after)), Poll::Ready(Found::Frames(..)))
+    }
+
+    #[test]
+    fn of_all_frames_kept_the_oldest_go_first_whosever_they_are() {
+        let groups = [group(), group()];
+        let places = [groups[0].enter(None), groups[1].enter(None)];
+        let mut held = Held::default();
+        let (mut woken, mut size) = (Woken::default(), 0);
+        for position in 1..=20 {
+            let group = &groups[usize::from(position % 2 == 0)];
+            let mut draft = Draft::default();
+            draft.add(Position(position), |frames| frames.resize(100, 0));
+            let piece = Piece::of(draft);
+            size = piece.bytes();
+            assert!(group.extend(vec![piece], usize::MAX, &mut woken).is_ok());
+            held.note(group, vec![(Position(position), size)], 6 * size + 1);
+            assert!(held.bytes <= 6 * size + 1, "{} bytes", held.bytes);
+        }
+        assert_eq!(held.bytes, 6 * size);
+        for position in 1..=20 {
+            let at = usize::from(position % 2 == 0);
+            assert_eq!(has(&groups[at], places[at], position - 1), position > 14, "{position}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod filter;
 mod follow;
 mod frame;
 mod group;
+mod line;
 mod live;
 mod ring;
 mod subscription;
@@ -28,6 +29,7 @@ pub use self::{
     filter::Filter,
     follow::Follow,
     frame::{Frame, Idle, Notice},
+    line::Line,
     subscription::{Acknowledged, CommitError},
 };
 use self::{
@@ -247,6 +249,10 @@ impl Fanout {
 
     /// The position itself, or the oldest one if it is gone.
     async fn begin(&self, request: &FollowRequest, wanted: Option<Position>) -> Result<Beginning, FollowError> {
+        // Nothing older is wanted, so that storage need not be asked what there is.
+        if let (Start::Latest, Some(after)) = (&request.start, wanted) {
+            return Ok(Beginning { after, gap: None });
+        }
         let (oldest, oldest_time) = self.store.oldest().await?;
         let wanted = wanted.unwrap_or(oldest);
         if wanted >= oldest {

@@ -97,8 +97,14 @@ impl Ring {
         if after < self.base {
             return Ahead::Elsewhere;
         }
-        let seen = self.pieces.partition_point(|piece| piece.last() <= after);
-        let piece = self.pieces.get(seen);
+        // Nearly everyone stands behind the last piece, or behind the last but one.
+        let mut newest = self.pieces.iter().rev();
+        let piece = match (newest.next(), newest.next()) {
+            (None, _) => None,
+            (Some(last), _) if last.last() <= after => None,
+            (Some(last), Some(before)) if before.last() <= after => Some(last),
+            _ => self.pieces.get(self.pieces.partition_point(|piece| piece.last() <= after)),
+        };
         piece.map_or(Ahead::Nothing, |piece| Ahead::Frames(piece.behind(after), piece.last()))
     }
 

@@ -20,7 +20,10 @@ use tokio::{
 };
 use tonic::transport::server::Connected;
 
-use crate::api::Connection;
+use crate::{
+    api::{Connection, End},
+    fanout::Line,
+};
 
 /// How long a peer may take to introduce itself.
 const INTRODUCTION: Duration = Duration::from_secs(10);
@@ -34,6 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that holds its place as long as it is open.
 pub(super) struct Held {
     socket: TcpStream,
+    line: Line,
     age: Option<Age>,
     _place: OwnedSemaphorePermit,
 }
@@ -84,7 +88,7 @@ async fn accept(listener: TcpListener, places: Arc<Semaphore>, age: Option<Age>,
         tokio::spawn(async move {
             if let Ok(Ok(())) = timeout(INTRODUCTION, introduction(&socket)).await {
                 // The other end is gone only when the port is closing.
-                let _ = ready.send(Held { socket, age, _place: place }).await;
+                let _ = ready.send(Held { socket, line: Line::default(), age, _place: place }).await;
             }
         });
     }
@@ -106,15 +110,17 @@ async fn introduction(socket: &TcpStream) -> io::Result<()> {
 }
 
 impl Connected for Held {
-    type ConnectInfo = Option<Connection>;
+    type ConnectInfo = Connection;
 
-    fn connect_info(&self) -> Option<Connection> {
-        self.age.map(|age| Connection { old_at: Instant::now() + age.longest, grace: age.grace })
+    fn connect_info(&self) -> Connection {
+        let end = self.age.map(|age| End { at: Instant::now() + age.longest, grace: age.grace });
+        Connection { line: self.line.clone(), end }
     }
 }
 
 impl AsyncRead for Held {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.line.note(context);
         Pin::new(&mut self.socket).poll_read(context, into)
     }
 }
@@ -132,15 +138,9 @@ impl AsyncWrite for Held {
         Pin::new(&mut self.socket).poll_shutdown(context)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, from)
-    }
-
+    /// Of parts that it cannot write at once, HTTP/2 puts the small ones together: the frames of many streams go out in
+    /// one write. The others would take a write each.
     fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
+        false
     }
 }
