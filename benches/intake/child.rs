@@ -159,6 +159,7 @@ async fn gateway(directory: &std::path::Path, messages: usize) -> server::Gatewa
         webhook_token: Some(SecretRef::Inline(SecretString::from(PATH_TOKEN))),
         webhook_secrets: vec![SecretRef::Inline(SecretString::from(SECRET))],
         pace: PaceSettings::default(),
+        read_back: None,
     }];
     let config = config::check_in_memory(settings).unwrap();
     let store = store::open(config.store.clone()).await.unwrap();

@@ -11,13 +11,13 @@ use std::{
 use jiff::Timestamp;
 use pilotgate::{
     config,
-    domain::{ids::NumberName, sources::Sources},
+    domain::{ids::NumberName, read_back::ReadBack, sources::Sources},
     keys::KeyRing,
     store::{
         self,
         Recorded::{Appended, Early, Known},
     },
-    tracking::{Intake, IntakeError, Options, Tracking},
+    tracking::{Intake, IntakeError, Options, Pulses, Tracking},
     vault::{RootKey, Vault},
 };
 use secrecy::SecretString;
@@ -39,8 +39,8 @@ async fn what_is_taken_needs_no_signature_and_is_known_by_webhook_too() {
     let keys = Arc::new(KeyRing::of(config.numbers));
     let root_key = RootKey::from_text(&SecretString::from("ab01".repeat(16))).unwrap();
     let vault = Vault::open(&root_key, sources.clone());
-    let options = Options { unattributed_after: Duration::from_secs(600) };
-    let tracking = Tracking::new(Arc::clone(&store), keys, vault, sources, options);
+    let options = Options { read_back: ReadBack::Never, unattributed_after: Duration::from_secs(600) };
+    let tracking = Tracking::new(Arc::clone(&store), keys, vault, sources, options, Pulses::default());
 
     let number = NumberName::from_text(NUMBER).unwrap();
     // It tells neither id nor time.
