@@ -273,9 +273,9 @@ pub trait Store: Send + Sync + 'static {
     /// Records what came in at one number. All or nothing.
     async fn record(&self, number: &NumberName, entries: Vec<Entry>) -> Result<Vec<Recorded>, StoreError>;
 
-    /// Tells facts as unattributed that have waited for their message since before this time, at most `limit`, and returns
-    /// how many. They go on waiting: a message that becomes known still gets them.
-    async fn tell_unattributed(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    /// Tells facts as unattributed that have waited for their message since before that time, at most `limit`, and returns
+    /// how many. They are told as of `at`. They go on waiting: a message that becomes known still gets them.
+    async fn tell_unattributed(&self, at: Timestamp, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// At most `limit` messages of the number that are due to be read back at `at`.
     async fn checks(&self, number: &NumberName, at: Timestamp, limit: usize) -> Result<DueChecks, StoreError>;

@@ -30,10 +30,11 @@ impl Tracking {
 
     async fn tell_unattributed(&self, draining: &CancellationToken) -> Result<(), StoreError> {
         let patience = SignedDuration::try_from(self.options.unattributed_after).unwrap_or(SignedDuration::MAX);
-        let before = self.sources.now().saturating_sub(patience).unwrap_or(jiff::Timestamp::MIN);
+        let now = self.sources.now();
+        let before = now.saturating_sub(patience).unwrap_or(jiff::Timestamp::MIN);
         let mut told = 0;
         while !draining.is_cancelled() {
-            let step = self.store.tell_unattributed(before, STEP).await?;
+            let step = self.store.tell_unattributed(now, before, STEP).await?;
             told += step;
             if step < STEP {
                 break;

@@ -152,8 +152,8 @@ impl Store for Doomed {
         self.store.record(number, entries).await
     }
 
-    async fn tell_unattributed(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.store.tell_unattributed(before, limit).await
+    async fn tell_unattributed(&self, at: Timestamp, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.store.tell_unattributed(at, before, limit).await
     }
 
     async fn checks(&self, number: &NumberName, at: Timestamp, limit: usize) -> Result<DueChecks, StoreError> {

@@ -104,8 +104,8 @@ impl Store for SqliteStore {
         self.writer.write(move |tx| entries.iter().map(|entry| orphans::record(tx, &number, entry)).collect()).await
     }
 
-    async fn tell_unattributed(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.writer.write(move |tx| orphans::tell_unattributed(tx, before, limit)).await
+    async fn tell_unattributed(&self, at: Timestamp, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.writer.write(move |tx| orphans::tell_unattributed(tx, at, before, limit)).await
     }
 
     async fn checks(&self, number: &NumberName, at: Timestamp, limit: usize) -> Result<DueChecks, StoreError> {

@@ -184,7 +184,8 @@ fn keep_early(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sightin
     if kept > 0 {
         // Rows are numbered in the order they came, so that the oldest go first. None goes untold.
         let oldest = writing.db.last_insert_rowid() - MOST_EARLY;
-        tell(writing, "SELECT seq, fact, proven, number FROM orphans WHERE NOT told AND seq <= ?1", [oldest])?;
+        let untold = "SELECT seq, fact, proven, number FROM orphans WHERE NOT told AND seq <= ?1";
+        tell(writing, fact.observed_at, untold, [oldest])?;
         let dropped = writing.db.prepare_cached("DELETE FROM orphans WHERE seq <= ?1")?.execute([oldest])?;
         if dropped > 0 {
             tracing::warn!(dropped, "more early facts are waiting than are kept; the oldest were dropped");
@@ -206,6 +207,7 @@ fn keep_early(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sightin
 /// Tells facts that have waited since before this time.
 pub(super) fn tell_unattributed(
     writing: &mut Writing<'_>,
+    at: Timestamp,
     before: Timestamp,
     limit: usize,
 ) -> Result<usize, StoreError> {
@@ -213,11 +215,16 @@ pub(super) fn tell_unattributed(
     let sql = "SELECT seq, fact, proven, number
                FROM (SELECT seq, fact, proven, number FROM orphans WHERE NOT told ORDER BY seq LIMIT ?1)
                WHERE json_extract(fact, '$.observed_at') < ?2";
-    tell(writing, sql, (i64::try_from(limit).unwrap_or(i64::MAX), before.as_microsecond()))
+    tell(writing, at, sql, (i64::try_from(limit).unwrap_or(i64::MAX), before.as_microsecond()))
 }
 
 /// Appends rows of `seq, fact, proven, number` to the log as unattributed, and notes that they were told.
-fn tell(writing: &mut Writing<'_>, sql: &str, params: impl rusqlite::Params) -> Result<usize, StoreError> {
+fn tell(
+    writing: &mut Writing<'_>,
+    at: Timestamp,
+    sql: &str,
+    params: impl rusqlite::Params,
+) -> Result<usize, StoreError> {
     let mut untold = Vec::new();
     {
         let mut statement = writing.db.prepare_cached(sql)?;
@@ -233,7 +240,8 @@ fn tell(writing: &mut Writing<'_>, sql: &str, params: impl rusqlite::Params) -> 
             number: NumberName::from_text(number).map_err(|error| StoreError::Failed(error.0))?,
             name: String::new(),
             at: fact.at,
-            observed_at: fact.observed_at,
+            // That it belongs to no message is learned now.
+            observed_at: at,
             what: Happening::Unattributed(Unattributed { fact, trust: *trust }),
         };
         log::append_inbound(writing, inbound, None)?;

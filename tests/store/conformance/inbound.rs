@@ -124,7 +124,7 @@ fn unattributed(fact: &Fact, trust: Trust) -> Inbound {
         number: main(),
         name: String::new(),
         at: fact.at,
-        observed_at: fact.observed_at,
+        observed_at: at(9),
         what: Happening::Unattributed(Unattributed { fact: fact.clone(), trust }),
     }
 }
@@ -132,27 +132,31 @@ fn unattributed(fact: &Fact, trust: Trust) -> Inbound {
 pub async fn what_waits_too_long_is_told_once_and_goes_on_waiting(store: Arc<dyn Store>) {
     let (sent, read) = (of(ids("u1", "-", "-"), reached(Sent, 2)), of(ids("u1", "-", "-"), reached(Read, 3)));
     store.record(&main(), sightings([sent.clone(), read.clone()])).await.unwrap();
-    assert_eq!(store.tell_unattributed(at(2), 10).await, Ok(0), "not before that time");
-    assert_eq!(store.tell_unattributed(at(3), 10).await, Ok(1));
-    assert_eq!(store.tell_unattributed(at(3), 10).await, Ok(0), "told already");
+    assert_eq!(store.tell_unattributed(at(9), at(2), 10).await, Ok(0), "not before that time");
+    assert_eq!(store.tell_unattributed(at(9), at(3), 10).await, Ok(1));
+    assert_eq!(store.tell_unattributed(at(9), at(3), 10).await, Ok(0), "told already");
     assert_eq!(log(&*store).await, [logged(1, unattributed(&sent, Trust::Proven))]);
     // Its repetition is known, and told no second time.
     assert_eq!(store.record(&main(), sightings([sent.clone()])).await, Ok(vec![Known]));
-    assert_eq!(store.tell_unattributed(at(3), 10).await, Ok(0));
+    assert_eq!(store.tell_unattributed(at(9), at(3), 10).await, Ok(0));
 
     let joined = send(&*store, draft(1), ids("u1", "-", "-")).await;
     assert_eq!(joined.status, Read);
     let whole = [Pending, Queued, Sent, Read].map(|status| (id(1), Some(status), status));
     assert_eq!(trail(&*store).await, whole);
-    assert_eq!(store.tell_unattributed(at(1000), 10).await, Ok(0), "what has joined its message is told with it");
+    assert_eq!(
+        store.tell_unattributed(at(9), at(1000), 10).await,
+        Ok(0),
+        "what has joined its message is told with it"
+    );
     assert_eq!(log(&*store).await.len(), 5);
 }
 
 pub async fn what_is_told_as_unattributed_comes_oldest_first(store: Arc<dyn Store>) {
     let facts: Vec<_> = (1..=5).map(|n| of(ids(&format!("u{n}"), "-", "-"), reached(Delivered, n))).collect();
     store.record(&main(), sightings(facts.clone())).await.unwrap();
-    assert_eq!(store.tell_unattributed(at(5), 3).await, Ok(3));
-    assert_eq!(store.tell_unattributed(at(5), 3).await, Ok(1));
+    assert_eq!(store.tell_unattributed(at(9), at(5), 3).await, Ok(3));
+    assert_eq!(store.tell_unattributed(at(9), at(5), 3).await, Ok(1));
     let told = facts[..4].iter().zip(1..).map(|(fact, position)| logged(position, unattributed(fact, Trust::Proven)));
     assert_eq!(log(&*store).await, told.collect::<Vec<_>>());
 }
@@ -161,7 +165,7 @@ pub async fn a_claim_is_told_as_one(store: Arc<dyn Store>) {
     let fact = of(ids("u1", "-", "-"), reached(Sent, 2));
     let claim = Sighting { fact: fact.clone(), likeness: None, trust: Trust::Claimed };
     assert_eq!(store.record(&main(), vec![claim.into()]).await, Ok(vec![Early]));
-    assert_eq!(store.tell_unattributed(at(3), 10).await, Ok(1));
+    assert_eq!(store.tell_unattributed(at(9), at(3), 10).await, Ok(1));
     assert_eq!(log(&*store).await, [logged(1, unattributed(&fact, Trust::Claimed))]);
     // A claim is not folded in when its message becomes known.
     assert_eq!(send(&*store, draft(1), ids("u1", "-", "-")).await.status, Queued);
