@@ -21,7 +21,7 @@ pub struct Connection {
 pub struct End {
     /// When no further calls are to come over it...
     pub at: Instant,
-    /// ...and how much longer those that go on may take.
+    /// ...and within what time after that streams end.
     pub grace: Duration,
 }
 

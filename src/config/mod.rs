@@ -97,7 +97,7 @@ pub struct Grpc {
     pub keepalive_timeout: Duration,
     /// How old a connection may become before the other side is told to open another one; `None`: as old as it will.
     pub max_connection_age: Option<Duration>,
-    /// How much longer calls in flight on it may take.
+    /// Within what time after that its streams end.
     pub max_connection_age_grace: Duration,
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::{service::Routes, transport::Server};
 use tonic_health::{
     ServingStatus,
     pb::health_server::{Health, HealthServer},
@@ -23,6 +24,9 @@ use crate::{
         v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
     },
 };
+
+/// How many different ages connections reach.
+const AGES: u32 = 8;
 
 /// The services that ask who calls, as health tells of them.
 const SERVICES: [&str; 2] = ["pilotgate.v1.MessagingService", "pilotgate.v1.InboxService"];
@@ -46,24 +50,40 @@ pub(super) async fn serve<H: Health>(
     let v1 = options.reflection.then(|| reflection().build_v1()).transpose().map_err(reflected)?;
     let v1alpha = options.reflection.then(|| reflection().build_v1alpha()).transpose().map_err(reflected)?;
     let age = options.max_connection_age.map(|longest| Age { longest, grace: options.max_connection_age_grace });
-    let mut server = Server::builder();
-    if let Some(Age { longest, grace }) = age {
-        server = server.max_connection_age(longest).max_connection_age_grace(grace);
-    }
-    server
-        .max_concurrent_streams(options.max_concurrent_streams)
-        .http2_keepalive_interval(Some(options.keepalive_interval))
-        .http2_keepalive_timeout(Some(options.keepalive_timeout))
-        .http2_max_header_list_size(16 * 1024)
+    let routes = Routes::default()
         // These ask who calls; health and reflection answer everyone.
         .add_service(authenticate.layer(Ready(messaging)))
         .add_service(authenticate.layer(Ready(inbox)))
-        .add_service(health)
-        .add_optional_service(v1)
-        .add_optional_service(v1alpha)
-        .serve_with_incoming_shutdown(incoming::connections(listener, options.max_connections, age), draining.cancelled_owned())
-        .await
-        .map_err(|error| error.to_string())
+        .add_service(health);
+    let routes = v1.into_iter().fold(routes, Routes::add_service);
+    let routes = v1alpha.into_iter().fold(routes, Routes::add_service);
+    let server = Server::builder()
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .http2_keepalive_interval(Some(options.keepalive_interval))
+        .http2_keepalive_timeout(Some(options.keepalive_timeout))
+        .http2_max_header_list_size(16 * 1024);
+    let ages = ages(age);
+    let incoming = incoming::connections(listener, options.max_connections, &ages);
+    // All connections of a server reach the same age, so that there is a server for each age.
+    let served = ages.into_iter().zip(incoming).map(|(age, connections)| {
+        let server = server.clone();
+        // Without tonic's own grace: with it no GOAWAY is sent, and calls are broken off. Streams end by themselves within
+        // the grace, and every other call has an end of its own.
+        let mut server = match age {
+            Some(Age { longest, .. }) => server.max_connection_age(longest),
+            None => server,
+        };
+        let router = server.add_routes(routes.clone());
+        router.serve_with_incoming_shutdown(connections, draining.clone().cancelled_owned())
+    });
+    try_join_all(served).await.map(drop).map_err(|error| error.to_string())
+}
+
+/// Ages that differ by up to a tenth, so that connections made at once do not have to be made anew at once.
+fn ages(age: Option<Age>) -> Vec<Option<Age>> {
+    let Some(Age { longest, grace }) = age else { return vec![None] };
+    let parts = (0..AGES).map(|step| 0.9 + 0.2 * f64::from(step) / f64::from(AGES - 1));
+    parts.map(|part| Some(Age { longest: longest.mul_f64(part), grace })).collect()
 }
 
 /// Tells health watchers that no further calls should come.

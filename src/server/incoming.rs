@@ -47,26 +47,34 @@ pub(super) struct Held {
 pub(super) struct Age {
     /// Before the other side is told to open another one.
     pub(super) longest: Duration,
-    /// How much longer calls in flight may take.
+    /// Within what time after that streams end.
     pub(super) grace: Duration,
 }
 
-/// The connections, each once it has introduced itself. Accepting ends when the stream is dropped.
+/// The connections, each once it has introduced itself, dealt out in turn: a stream of them for each age. Accepting ends
+/// when the streams are dropped.
 pub(super) fn connections(
     listener: TcpListener,
     most: usize,
-    age: Option<Age>,
-) -> impl Stream<Item = io::Result<Held>> {
-    let (ready, connections) = mpsc::channel(64);
-    tokio::spawn(accept(listener, Arc::new(Semaphore::new(most)), age, ready));
-    stream::unfold(connections, |mut connections| async move {
-        let held = connections.recv().await?;
-        Some((Ok(held), connections))
-    })
+    ages: &[Option<Age>],
+) -> Vec<impl Stream<Item = io::Result<Held>> + use<>> {
+    let (ready, streams): (Vec<_>, _) = ages.iter().map(|age| of_age(*age)).unzip();
+    tokio::spawn(accept(listener, Arc::new(Semaphore::new(most)), ready));
+    streams
 }
 
-async fn accept(listener: TcpListener, places: Arc<Semaphore>, age: Option<Age>, ready: mpsc::Sender<Held>) {
-    loop {
+/// A stream, and where its connections come from.
+fn of_age(age: Option<Age>) -> ((mpsc::Sender<Held>, Option<Age>), impl Stream<Item = io::Result<Held>> + use<>) {
+    let (ready, connections) = mpsc::channel(64);
+    let stream = stream::unfold(connections, |mut connections| async move {
+        let held = connections.recv().await?;
+        Some((Ok(held), connections))
+    });
+    ((ready, age), stream)
+}
+
+async fn accept(listener: TcpListener, places: Arc<Semaphore>, ages: Vec<(mpsc::Sender<Held>, Option<Age>)>) {
+    for (ready, age) in ages.iter().cycle() {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
             (listener.accept().await, place)
@@ -84,7 +92,7 @@ async fn accept(listener: TcpListener, places: Arc<Semaphore>, age: Option<Age>,
             }
             (_, Err(_)) => return,
         };
-        let ready = ready.clone();
+        let (ready, age) = (ready.clone(), *age);
         tokio::spawn(async move {
             if let Ok(Ok(())) = timeout(INTRODUCTION, introduction(&socket)).await {
                 // The other end is gone only when the port is closing.

@@ -18,7 +18,7 @@ pub struct FollowArgs {
     /// creation of the oldest one; with --subscription where it left off
     #[arg(long, value_name = "START", value_parser = start::origin)]
     pub from: Option<start::Origin>,
-    /// Durable subscription that remembers the place in the gateway (not served yet)
+    /// Durable subscription that remembers the place in the gateway
     #[arg(long, value_name = "NAME", conflicts_with = "cursor_file")]
     pub subscription: Option<String>,
     /// File that remembers the place on this machine; if it holds a cursor, that wins over --from
