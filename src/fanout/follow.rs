@@ -243,10 +243,7 @@ impl Follow {
                     }
                     match next {
                         // What has come in this moment is read already: the heartbeat tells how old it is.
-                        Next::Quiet => {
-                            self.keep_subscription().await?;
-                            return Ok(Some(self.sign_of_life(Idle::CaughtUp)));
-                        }
+                        Next::Quiet => return Ok(Some(self.sign_of_life(Idle::CaughtUp))),
                         _ if self.page.is_empty() && self.member.is_none() => self.join()?,
                         _ if Instant::now() >= self.next_heartbeat && !self.page.is_empty() => {
                             return Ok(Some(self.sign_of_life(Idle::CatchingUp)));
@@ -349,14 +346,6 @@ impl Follow {
 
     fn is_retired(&self) -> bool {
         self.retire_at.is_some_and(|at| Instant::now() >= at)
-    }
-
-    /// Keeps retention from taking the subscription that it carries, however long nobody acknowledges anything.
-    async fn keep_subscription(&mut self) -> Result<(), FollowError> {
-        match &mut self.held {
-            Some(held) => Ok(self.fanout.keep(held).await?),
-            None => Ok(()),
-        }
     }
 
     /// Entries up to `to` were trimmed while this follower was behind.

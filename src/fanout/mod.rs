@@ -32,14 +32,11 @@ pub use self::{
     line::Line,
     subscription::{Acknowledged, CommitError},
 };
-use self::{
-    live::Live,
-    subscription::{Carried, Held},
-};
+use self::{live::Live, subscription::Carried};
 pub use crate::domain::signed::Fingerprint;
 use crate::{
     domain::{event::Event, ids::SubscriptionName, position::Position, sources::Sources},
-    store::{Begin, Store, StoreError},
+    store::{Store, StoreError},
 };
 
 /// How following is bounded.
@@ -198,7 +195,7 @@ impl Fanout {
         let live = Arc::new(live);
         let reading = AbortOnDropHandle::new(tokio::spawn(Arc::clone(&live).run()));
         let places = Arc::new(Semaphore::new(options.max_streams.min(Semaphore::MAX_PERMITS)));
-        let carried = Carried::default();
+        let carried = Carried::none();
         Self { store, live, _reading: Arc::new(reading), cursors, sources, options, places, carried, draining }
     }
 
@@ -216,25 +213,14 @@ impl Fanout {
             Ok(place) => place,
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return Err(FollowError::TooMany),
         };
-        let (beginning, held) = self.locate(&request).await?;
-        let mut follow = Follow::at(self.clone(), place, beginning, held, request);
+        if let Some(name) = request.subscription.clone() {
+            return self.follow_named(place, request, name).await;
+        }
+        let head = *self.store.head().borrow();
+        let beginning = self.begin(&request, self.wanted(&request, head).await?).await?;
+        let mut follow = Follow::at(self.clone(), place, beginning, None, request);
         follow.look_for_final().await?;
         Ok(follow)
-    }
-
-    /// The place to begin at, and the hold on the subscription if there is one.
-    async fn locate(&self, request: &FollowRequest) -> Result<(Beginning, Option<Held>), FollowError> {
-        let head = *self.store.head().borrow();
-        let Some(name) = &request.subscription else {
-            return Ok((self.begin(request, self.wanted(request, head).await?).await?, None));
-        };
-        if request.start == Start::Committed {
-            let held = self.subscribe(request, name, Begin::Resume(head)).await?;
-            return Ok((self.begin(request, Some(held.committed())).await?, Some(held)));
-        }
-        let beginning = self.begin(request, self.wanted(request, head).await?).await?;
-        let held = self.subscribe(request, name, Begin::At(beginning.after)).await?;
-        Ok((beginning, Some(held)))
     }
 
     /// The position that the start stands for; `None` for the oldest one there is.

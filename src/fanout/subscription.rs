@@ -2,19 +2,20 @@
 
 use std::{
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
-use tokio::time::Instant;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Mutex as Turn, OwnedSemaphorePermit};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::{CursorError, Fanout, FollowError, FollowRequest};
+use super::{CursorError, Fanout, Follow, FollowError, FollowRequest, Start};
 use crate::{
     domain::{
         ids::{CallerName, SubscriptionName},
@@ -23,9 +24,6 @@ use crate::{
     },
     store::{Begin, Commit, Committed, StoreError, Subscribe, Subscribed, SubscriptionKey},
 };
-
-/// How often a subscription that is in use is noted as such.
-const KEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// An acknowledgement as it is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +59,13 @@ impl Fanout {
         let head = *self.store.head().borrow();
         let (position, filter) = self.cursors.read(cursor, head)?;
         let key = SubscriptionKey { caller: caller.clone(), name };
-        let commit = Commit { key: key.clone(), filter, position, at: self.sources.now() };
+        let at = self.sources.now();
+        let commit = Commit { key: key.clone(), filter, position, at };
         match self.store.commit(commit).await? {
             Committed::Unknown => Err(CommitError::Unknown),
             Committed::OtherFilter => Err(CursorError::OtherFilter.into()),
             Committed::UpTo(position) => {
-                self.carried.note(&key, position);
+                self.carried.note(&key, filter, position, at);
                 Ok(Acknowledged {
                     cursor: self.cursors.encode(position, filter),
                     backlog: u64::try_from(head.0 - position.0).unwrap_or_default(),
@@ -75,98 +74,153 @@ impl Fanout {
         }
     }
 
-    /// Opens the subscription that the request names, and ends the stream that it carries so far. Tells up to where it is
-    /// acknowledged.
-    pub(super) async fn subscribe(
+    /// Begins to follow for a subscription, and ends the stream that it carries so far once nothing can be refused any more.
+    pub(super) async fn follow_named(
         &self,
-        request: &FollowRequest,
-        name: &SubscriptionName,
-        begin: Begin,
-    ) -> Result<Held, FollowError> {
-        let key = SubscriptionKey { caller: request.filter.caller().clone(), name: name.clone() };
-        let subscribe = Subscribe {
-            key: key.clone(),
-            filter: request.filter.fingerprint(),
-            begin,
-            at: self.sources.now(),
-            most: self.options.max_subscriptions,
+        place: OwnedSemaphorePermit,
+        request: FollowRequest,
+        name: SubscriptionName,
+    ) -> Result<Follow, FollowError> {
+        let key = SubscriptionKey { caller: request.filter.caller().clone(), name };
+        let (filter, at) = (request.filter.fingerprint(), self.sources.now());
+        let most = self.options.max_subscriptions;
+        let open = async |begin| {
+            let subscribe = Subscribe { key: key.clone(), filter, begin, at, most };
+            match self.store.subscribe(subscribe).await? {
+                Subscribed::Committed(position) => Ok(position),
+                Subscribed::OtherFilter => Err(FollowError::OtherFilter),
+                Subscribed::TooMany => Err(FollowError::TooManySubscriptions),
+            }
         };
-        match self.store.subscribe(subscribe).await? {
-            Subscribed::Committed(position) => Ok(self.carried.carry(key, request.filter.fingerprint(), position)),
-            Subscribed::OtherFilter => Err(FollowError::OtherFilter),
-            Subscribed::TooMany => Err(FollowError::TooManySubscriptions),
-        }
+        // Who opens it last in the store is who carries it.
+        let _turn = self.carried.turn(&key).lock().await;
+        let held = self.carried.enter(key.clone(), filter, at);
+        let head = *self.store.head().borrow();
+        let (beginning, committed) = if request.start == Start::Committed {
+            let committed = open(Begin::Resume(head)).await?;
+            (self.begin(&request, Some(committed)).await?, committed)
+        } else {
+            let beginning = self.begin(&request, self.wanted(&request, head).await?).await?;
+            (beginning, open(Begin::At(beginning.after)).await?)
+        };
+        held.carrier.note(committed, at);
+        let carrier = Arc::clone(&held.carrier);
+        let mut follow = Follow::at(self.clone(), place, beginning, Some(held), request);
+        follow.look_for_final().await?;
+        self.carried.take_over(&key, &carrier);
+        Ok(follow)
     }
 
-    /// Notes now and then that a subscription is in use, so that retention leaves it.
-    pub(super) async fn keep(&self, held: &mut Held) -> Result<(), StoreError> {
-        if held.kept_at.elapsed() < KEEP_EVERY {
-            return Ok(());
-        }
-        held.kept_at = Instant::now();
-        let (key, filter, position) = (held.key.clone(), held.filter, held.committed());
-        let commit = Commit { key, filter, position, at: self.sources.now() };
-        self.store.commit(commit).await.map(drop)
+    /// Acknowledgements that say nothing new. They keep retention from subscriptions that carry a stream: those of which
+    /// the store has heard nothing for half of `age`.
+    pub fn in_use(&self, age: SignedDuration) -> Vec<Commit> {
+        let at = self.sources.now();
+        let since = at.checked_sub(age / 2).unwrap_or(Timestamp::MIN).as_microsecond();
+        let places = self.carried.lock();
+        let carriers = places.iter().flat_map(|(key, carriers)| carriers.iter().map(move |carrier| (key, carrier)));
+        let quiet = carriers.filter(|(_, carrier)| carrier.used_at.load(Ordering::Relaxed) < since);
+        let used = quiet.map(|(key, carrier)| {
+            carrier.used_at.store(at.as_microsecond(), Ordering::Relaxed);
+            Commit { key: key.clone(), filter: carrier.filter, position: carrier.committed(), at }
+        });
+        used.collect()
     }
 }
 
+/// How many subscriptions can be opened at once. Those of one name never are.
+const TURNS: usize = 64;
+
 /// The subscriptions that carry a stream now.
-#[derive(Clone, Default)]
-pub(super) struct Carried(Arc<Mutex<HashMap<SubscriptionKey, Carrier>>>);
+#[derive(Clone)]
+pub(super) struct Carried(Arc<Places>);
+
+struct Places {
+    turns: [Turn<()>; TURNS],
+    hashes: RandomState,
+    /// Who carries it, and whoever is about to.
+    carriers: Mutex<HashMap<SubscriptionKey, Vec<Arc<Carrier>>>>,
+}
 
 /// One that does.
 struct Carrier {
+    filter: Fingerprint,
     /// Tells the stream when it does no more.
     taken_over: CancellationToken,
-    committed: Arc<AtomicI64>,
+    committed: AtomicI64,
+    /// When the store last heard of it, in microseconds since 1970.
+    used_at: AtomicI64,
 }
 
 /// A stream's hold on its subscription.
 pub(super) struct Held {
     carried: Carried,
     key: SubscriptionKey,
-    filter: Fingerprint,
-    token: CancellationToken,
     taken_over: Pin<Box<WaitForCancellationFutureOwned>>,
-    committed: Arc<AtomicI64>,
-    kept_at: Instant,
+    carrier: Arc<Carrier>,
 }
 
 impl Carried {
-    /// Gives the subscription to a new stream. The older one gives nothing more from here on.
-    fn carry(&self, key: SubscriptionKey, filter: Fingerprint, committed: Position) -> Held {
-        let committed = Arc::new(AtomicI64::new(committed.0));
+    pub(super) fn none() -> Self {
+        let turns = std::array::from_fn(|_| Turn::new(()));
+        Self(Arc::new(Places { turns, hashes: RandomState::new(), carriers: Mutex::default() }))
+    }
+
+    fn turn(&self, key: &SubscriptionKey) -> &Turn<()> {
+        &self.0.turns[self.0.hashes.hash_one(key) as usize % TURNS]
+    }
+
+    /// A new stream that is about to carry it. It misses no acknowledgement from here on.
+    fn enter(&self, key: SubscriptionKey, filter: Fingerprint, at: Timestamp) -> Held {
         let token = CancellationToken::new();
-        let carrier = Carrier { taken_over: token.clone(), committed: Arc::clone(&committed) };
-        if let Some(older) = self.lock().insert(key.clone(), carrier) {
-            older.taken_over.cancel();
-        }
         let taken_over = Box::pin(token.clone().cancelled_owned());
-        Held { carried: self.clone(), key, filter, token, taken_over, committed, kept_at: Instant::now() }
+        let (committed, used_at) = (AtomicI64::new(Position::START.0), AtomicI64::new(at.as_microsecond()));
+        let carrier = Arc::new(Carrier { filter, taken_over: token, committed, used_at });
+        self.lock().entry(key.clone()).or_default().push(Arc::clone(&carrier));
+        Held { carried: self.clone(), key, taken_over, carrier }
+    }
+
+    /// Gives the subscription to the new stream. The older one gives nothing more from here on.
+    fn take_over(&self, key: &SubscriptionKey, newest: &Arc<Carrier>) {
+        if let Some(carriers) = self.lock().get_mut(key) {
+            for older in carriers.extract_if(.., |carrier| !Arc::ptr_eq(carrier, newest)) {
+                older.taken_over.cancel();
+            }
+        }
     }
 
     /// Notes an acknowledgement for the heartbeats of whoever carries it now.
-    fn note(&self, key: &SubscriptionKey, position: Position) {
-        if let Some(carrier) = self.lock().get(key) {
-            carrier.committed.fetch_max(position.0, Ordering::Relaxed);
+    fn note(&self, key: &SubscriptionKey, filter: Fingerprint, position: Position, at: Timestamp) {
+        for carrier in self.lock().get(key).into_iter().flatten().filter(|carrier| carrier.filter == filter) {
+            carrier.note(position, at);
         }
     }
 
     /// Every change is a single step, so that a panic leaves the map whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<SubscriptionKey, Carrier>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<SubscriptionKey, Vec<Arc<Carrier>>>> {
+        self.0.carriers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Carrier {
+    fn note(&self, position: Position, at: Timestamp) {
+        self.committed.fetch_max(position.0, Ordering::Relaxed);
+        self.used_at.fetch_max(at.as_microsecond(), Ordering::Relaxed);
+    }
+
+    fn committed(&self) -> Position {
+        Position(self.committed.load(Ordering::Relaxed))
     }
 }
 
 impl Held {
     /// Up to where the subscription is acknowledged.
     pub(super) fn committed(&self) -> Position {
-        Position(self.committed.load(Ordering::Relaxed))
+        self.carrier.committed()
     }
 
     /// Whether another stream carries it now.
     pub(super) fn is_taken_over(&self) -> bool {
-        self.token.is_cancelled()
+        self.carrier.taken_over.is_cancelled()
     }
 
     /// Ready once another stream carries it.
@@ -177,10 +231,40 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut carried = self.carried.lock();
-        // A newer stream's place stays.
-        if carried.get(&self.key).is_some_and(|carrier| Arc::ptr_eq(&carrier.committed, &self.committed)) {
-            carried.remove(&self.key);
+        let mut places = self.carried.lock();
+        if let Some(carriers) = places.get_mut(&self.key) {
+            carriers.retain(|carrier| !Arc::ptr_eq(carrier, &self.carrier));
+            if carriers.is_empty() {
+                places.remove(&self.key);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_takeovers_leave_nothing_behind() {
+        let (carried, filter, at) = (Carried::none(), Fingerprint([1; 8]), Timestamp::UNIX_EPOCH);
+        let (caller, name) = ("orders".to_owned().try_into().unwrap(), "s".to_owned().try_into().unwrap());
+        let key = SubscriptionKey { caller, name };
+        let mut older = Vec::new();
+        for _ in 0..100 {
+            let newer = carried.enter(key.clone(), filter, at);
+            carried.take_over(&key, &newer.carrier);
+            assert_eq!(carried.lock()[&key].len(), 1);
+            older.push(newer);
+        }
+        let newest = older.pop().unwrap();
+        assert!(older.iter().all(Held::is_taken_over) && !newest.is_taken_over());
+        // They let go of nothing but their own hold.
+        drop(older);
+        carried.note(&key, filter, Position(7), at);
+        carried.note(&key, Fingerprint([2; 8]), Position(9), at);
+        assert_eq!(newest.committed(), Position(7));
+        drop(newest);
+        assert!(carried.lock().is_empty());
     }
 }

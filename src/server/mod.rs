@@ -150,7 +150,9 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         Registration::new(tracking.clone(), upstream, Arc::clone(&keys), sources.clone(), config.registration);
     let fanout =
         Fanout::spawn(Arc::clone(&store), Arc::new(Responses), sources.clone(), config.streams, draining.clone());
-    let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, draining.clone());
+    let following = fanout.clone();
+    let in_use = move |age| following.in_use(age);
+    let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, in_use, draining.clone());
     let inbox = InboxApi::new(fanout.clone(), Arc::clone(&identity), Arc::clone(&keys), sources.clone());
     let api = MessagingApi::new(
         messaging.clone(),

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Store, StoreError};
+use super::{Commit, Store, StoreError};
 use crate::domain::sources::Sources;
 
 /// After each step, the store is left alone for this many times as long as the step took.
@@ -80,9 +80,17 @@ pub struct Trimmed {
 }
 
 /// Looks after the store until `draining`. A step that has begun is waited for.
-pub async fn run(store: Arc<dyn Store>, sources: Sources, options: Options, draining: CancellationToken) {
+///
+/// `in_use` gives, by the age at which unused subscriptions go, acknowledgements for those that carry a stream.
+pub async fn run(
+    store: Arc<dyn Store>,
+    sources: Sources,
+    options: Options,
+    in_use: impl Fn(SignedDuration) -> Vec<Commit>,
+    draining: CancellationToken,
+) {
     loop {
-        let mut sweep = Sweep { store: &*store, draining: &draining, in_doubt: 0 };
+        let mut sweep = Sweep { store: &*store, in_use: &in_use, draining: &draining, in_doubt: 0 };
         if let Err(error) = sweep.whole(sources.now(), &options).await {
             tracing::warn!(%error, "trimming was broken off; it is tried again at the next interval");
         }
@@ -96,19 +104,20 @@ pub async fn run(store: Arc<dyn Store>, sources: Sources, options: Options, drai
 }
 
 /// One look at everything that may be too old or too much.
-struct Sweep<'a> {
+struct Sweep<'a, F> {
     store: &'a dyn Store,
+    in_use: &'a F,
     draining: &'a CancellationToken,
     in_doubt: u64,
 }
 
-impl Sweep<'_> {
+impl<F: Fn(SignedDuration) -> Vec<Commit>> Sweep<'_, F> {
     async fn whole(&mut self, now: Timestamp, options: &Options) -> Result<(), StoreError> {
         let events = self.walk(Trim::Events { before: ago(now, options.events) }, None).await?;
         let early = self.walk(Trim::Early { before: ago(now, options.early) }, None).await?;
         let (ended, open) = (ago(now, options.messages), ago(now, options.open));
         let messages = self.walk(Trim::Messages { after: 0, ended, open }, None).await?;
-        let subscriptions = self.walk(Trim::Subscriptions { before: ago(now, options.subscriptions) }, None).await?;
+        let subscriptions = self.subscriptions(now, options.subscriptions).await?;
         if events + early + messages + subscriptions > 0 {
             tracing::debug!(events, early, messages, subscriptions, "trimmed by age");
         }
@@ -116,6 +125,14 @@ impl Sweep<'_> {
             0 => Ok(()),
             most => self.by_size(most, ago(now, options.repeats)).await,
         }
+    }
+
+    /// What carries a stream is in use, whether or not anybody acknowledges anything.
+    async fn subscriptions(&mut self, now: Timestamp, age: Duration) -> Result<u64, StoreError> {
+        for commit in (self.in_use)(SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX)) {
+            self.store.commit(commit).await?;
+        }
+        self.walk(Trim::Subscriptions { before: ago(now, age) }, None).await
     }
 
     /// The oldest goes first, be it a message or a stretch of the log, so that neither is emptied for the other.

@@ -4,6 +4,7 @@
 mod bounds;
 mod bulk;
 mod cancel;
+mod carriers;
 mod connection_age;
 mod doubts;
 mod fanout;

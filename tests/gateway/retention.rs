@@ -44,13 +44,13 @@ const DOUBTED: &str = "+5511987650012";
 pub struct Clock(Arc<AtomicI64>);
 
 impl Clock {
-    fn sources(&self) -> Sources {
+    pub fn sources(&self) -> Sources {
         let ahead = Arc::clone(&self.0);
         let clock = move || Timestamp::now() + SignedDuration::from_mins(ahead.load(Ordering::SeqCst));
         Sources::new(clock, |bytes| getrandom::fill(bytes).unwrap())
     }
 
-    fn forward(&self, minutes: i64) {
+    pub fn forward(&self, minutes: i64) {
         self.0.fetch_add(minutes, Ordering::SeqCst);
     }
 }
