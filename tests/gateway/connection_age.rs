@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use pilotgate::{
     config::{self, settings::Span},
-    proto::v1::{StreamStatusUpdatesRequest as StreamRequest, stream_status_updates_response::Frame},
+    proto::v1::{self, StreamStatusUpdatesRequest as StreamRequest, stream_status_updates_response::Frame},
     sandbox::{self, Switches},
     server::Gateway,
 };
@@ -77,9 +77,9 @@ async fn streams_leave_one_by_one_and_resume_over_another_connection() {
 
 #[tokio::test]
 async fn a_call_in_flight_outlasts_its_connections_age() {
-    let switches = Switches { slow_answer_ms: 3000, ..Default::default() };
+    let switches = Switches { slow_answer_ms: 5000, ..Default::default() };
     let world = World::with(sandbox::Options { switches, ..Default::default() }).await;
-    let gateway = aging(&world, 500, 500).await;
+    let gateway = aging(&world, 2000, 1000).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, StreamRequest::default()).await;
     started(&mut frames).await;
@@ -91,6 +91,24 @@ async fn a_call_in_flight_outlasts_its_connections_age() {
     assert!(!sending.is_finished(), "the age is over before the answer");
     let sent = sending.await.unwrap().unwrap().into_inner().message.unwrap();
     assert_eq!(sent.message_id, pending.message_id);
-    assert!(began.elapsed() >= Duration::from_secs(3), "age and grace are over by now");
+    assert!(began.elapsed() >= Duration::from_secs(5), "age and grace are over by now");
     world.end((frames, client), gateway).await;
+}
+
+#[tokio::test]
+async fn a_bulk_stream_of_an_old_connection_is_answered_and_ends() {
+    let world = World::new().await;
+    let gateway = aging(&world, 1500, 500).await;
+    let mut client = client(&gateway).await;
+    let (items, queue) = tokio::sync::mpsc::channel(4);
+    let item = v1::SendMessagesRequest { correlation_key: "a".to_owned(), message: Some(text(STUCK, "x")) };
+    items.send(item).await.unwrap();
+    let queue = futures_util::stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
+    let mut results = client.send_messages(queue).await.unwrap().into_inner();
+    assert_eq!(results.message().await.unwrap().unwrap().correlation_key, "a");
+    // The caller goes on, and would for ever.
+    let last = tokio::time::timeout(Duration::from_secs(20), results.message()).await.expect("it ends");
+    assert_eq!(error_of(last).reason, "DRAINING");
+    drop(items);
+    world.end(client, gateway).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use pilotgate::{
-    config::{self, settings::Span},
+    config,
     proto::v1::{
         self, MessageStatus, StatusFilter, StreamStatusUpdatesRequest as StreamRequest,
         stream_status_updates_request::Start, stream_status_updates_response::Frame,
@@ -291,39 +291,4 @@ async fn what_cannot_be_acknowledged_or_opened_is_refused() {
     assert_eq!((full.code, full.reason.as_str()), (Code::ResourceExhausted, "SUBSCRIPTIONS_EXCEEDED"));
     started(&mut follow(&mut client, named("second")).await).await;
     world.end((frames, theirs, client, other), gateway).await;
-}
-
-#[tokio::test]
-async fn streams_of_an_old_connection_are_drained_and_bulk_streams_are_answered() {
-    let world = World::new().await;
-    let mut settings = world.settings();
-    settings.grpc.max_connection_age = Span(Duration::from_secs(3));
-    settings.grpc.max_connection_age_grace = Span(Duration::from_secs(4));
-    let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
-    let mut client = client(&gateway).await;
-    let mut frames = follow(&mut client, named("s")).await;
-    started(&mut frames).await;
-    let (items, queue) = tokio::sync::mpsc::channel(4);
-    let item = v1::SendMessagesRequest { correlation_key: "a".to_owned(), message: Some(text(STUCK, "x")) };
-    items.send(item).await.unwrap();
-    let queue = futures_util::stream::unfold(queue, async |mut queue| Some((queue.recv().await?, queue)));
-    let mut results = client.send_messages(queue).await.unwrap().into_inner();
-    let first = results.message().await.unwrap().unwrap();
-    assert_eq!(first.correlation_key, "a");
-    let told = next_updates(&mut frames, 2).await;
-    assert!(told.iter().all(|update| update.status() != MessageStatus::Unspecified));
-
-    // Within the first half of the grace both are asked to go, though their client keeps them open.
-    let (frame, cursor) = next_frame(&mut frames).await;
-    assert_eq!(frame, Frame::Drain(v1::Drain { reconnect_after: Some(prost_types::Duration::default()) }));
-    let ended = error_of(frames.message().await);
-    assert_eq!((ended.code, ended.reason.as_str()), (Code::Unavailable, "DRAINING"));
-    let last = tokio::time::timeout(Duration::from_secs(10), results.message()).await.expect("the bulk stream ends");
-    assert_eq!(error_of(last).reason, "DRAINING");
-    // The same client goes on over a new connection, behind the last cursor.
-    let id = sent(&mut client, "y").await;
-    let mut resumed = follow(&mut client, from_cursor(&cursor)).await;
-    assert_eq!(next_update(&mut resumed).await.0.message_id, id);
-    drop(items);
-    world.end((resumed, client), gateway).await;
 }

@@ -1,7 +1,8 @@
-//! Acknowledged places of named subscriptions.
+//! Named subscriptions: where they begin, what is acknowledged, and when they go.
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use pilotgate::{
     domain::{position::Position, signed::Fingerprint},
     store::{
@@ -10,6 +11,7 @@ use pilotgate::{
     },
 };
 
+use super::Backend;
 use crate::fixtures::at;
 
 const FILTER: Fingerprint = Fingerprint([1; 8]);
@@ -19,62 +21,120 @@ fn key(caller: &str, name: &str) -> SubscriptionKey {
     SubscriptionKey { caller: caller.to_owned().try_into().unwrap(), name: name.to_owned().try_into().unwrap() }
 }
 
-async fn open(store: &dyn Store, key: SubscriptionKey, filter: Fingerprint, begin: Begin) -> Subscribed {
-    store.subscribe(Subscribe { key, filter, begin, at: at(10), most: 2 }).await.unwrap()
+/// Of `orders`, at second 0.
+fn subscribe(name: &str, filter: Fingerprint, begin: Begin) -> Subscribe {
+    Subscribe { key: key("orders", name), filter, begin, at: at(0), most: 3 }
 }
 
-async fn commit(store: &dyn Store, key: SubscriptionKey, filter: Fingerprint, position: i64, second: i64) -> Committed {
-    let position = Position(position);
-    store.commit(Commit { key, filter, position, at: at(second) }).await.unwrap()
+fn resume(head: i64) -> Begin {
+    Begin::Resume(Position(head))
 }
 
-pub async fn an_acknowledged_place_never_goes_back(store: Arc<dyn Store>) {
-    let store = &*store;
-    assert_eq!(commit(store, key("a", "s"), FILTER, 1, 10).await, Committed::Unknown);
-    let latest = Begin::Resume(Position(5));
-    assert_eq!(open(store, key("a", "s"), FILTER, latest).await, Subscribed::Committed(Position(5)));
-    assert_eq!(commit(store, key("a", "s"), FILTER, 3, 10).await, Committed::UpTo(Position(5)));
-    assert_eq!(commit(store, key("a", "s"), FILTER, 9, 10).await, Committed::UpTo(Position(9)));
-    for begin in [Begin::Resume(Position(20)), Begin::At(Position(2))] {
-        assert_eq!(open(store, key("a", "s"), FILTER, begin).await, Subscribed::Committed(Position(9)), "{begin:?}");
+async fn commit(store: &dyn Store, name: &str, filter: Fingerprint, position: i64) -> Committed {
+    let commit = Commit { key: key("orders", name), filter, position: Position(position), at: at(0) };
+    store.commit(commit).await.unwrap()
+}
+
+fn up_to(position: i64) -> Committed {
+    Committed::UpTo(Position(position))
+}
+
+fn from(position: i64) -> Subscribed {
+    Subscribed::Committed(Position(position))
+}
+
+pub async fn a_subscription_resumes_behind_what_was_acknowledged(store: Arc<dyn Store>) {
+    assert_eq!(store.subscribe(subscribe("a", FILTER, resume(5))).await, Ok(from(5)));
+    // Stored at once: what came since is not skipped by a second begin.
+    assert_eq!(store.subscribe(subscribe("a", FILTER, resume(9))).await, Ok(from(5)));
+    assert_eq!(commit(&*store, "a", FILTER, 7).await, up_to(7));
+    assert_eq!(commit(&*store, "a", FILTER, 6).await, up_to(7));
+    assert_eq!(store.subscribe(subscribe("a", FILTER, resume(9))).await, Ok(from(7)));
+    // A start moves the stream and not what is acknowledged.
+    assert_eq!(store.subscribe(subscribe("a", FILTER, Begin::At(Position(2)))).await, Ok(from(7)));
+    assert_eq!(store.subscribe(subscribe("b", FILTER, Begin::At(Position(2)))).await, Ok(from(2)));
+}
+
+pub async fn a_subscription_belongs_to_one_filter(store: Arc<dyn Store>) {
+    store.subscribe(subscribe("a", FILTER, resume(5))).await.unwrap();
+    assert_eq!(store.subscribe(subscribe("a", OTHER, resume(9))).await, Ok(Subscribed::OtherFilter));
+    assert_eq!(commit(&*store, "a", OTHER, 6).await, Committed::OtherFilter);
+    assert_eq!(commit(&*store, "a", FILTER, 5).await, up_to(5));
+    // With a start it is made anew, also at an earlier place.
+    assert_eq!(store.subscribe(subscribe("a", OTHER, Begin::At(Position(3)))).await, Ok(from(3)));
+    assert_eq!(commit(&*store, "a", FILTER, 8).await, Committed::OtherFilter);
+    assert_eq!(commit(&*store, "a", OTHER, 4).await, up_to(4));
+}
+
+pub async fn callers_have_so_many_subscriptions_each(store: Arc<dyn Store>) {
+    for name in ["a", "b", "c"] {
+        assert_eq!(store.subscribe(subscribe(name, FILTER, resume(1))).await, Ok(from(1)));
     }
-    assert_eq!(
-        open(store, key("b", "s"), FILTER, latest).await,
-        Subscribed::Committed(Position(5)),
-        "another caller's"
-    );
+    assert_eq!(store.subscribe(subscribe("d", FILTER, resume(1))).await, Ok(Subscribed::TooMany));
+    assert_eq!(commit(&*store, "d", FILTER, 1).await, Committed::Unknown);
+    // Those that exist can still be opened, and another caller has names of its own.
+    assert_eq!(store.subscribe(subscribe("a", FILTER, resume(4))).await, Ok(from(1)));
+    let theirs = Subscribe { key: key("billing", "a"), ..subscribe("a", OTHER, resume(8)) };
+    assert_eq!(store.subscribe(theirs).await, Ok(from(8)));
+    assert_eq!(commit(&*store, "a", FILTER, 2).await, up_to(2));
 }
 
-pub async fn a_subscription_with_another_filter_is_changed_by_a_start_only(store: Arc<dyn Store>) {
-    let store = &*store;
-    open(store, key("a", "s"), FILTER, Begin::At(Position(4))).await;
-    assert_eq!(open(store, key("a", "s"), OTHER, Begin::Resume(Position(7))).await, Subscribed::OtherFilter);
-    assert_eq!(commit(store, key("a", "s"), OTHER, 8, 10).await, Committed::OtherFilter);
-    assert_eq!(commit(store, key("a", "s"), FILTER, 6, 10).await, Committed::UpTo(Position(6)));
-    assert_eq!(open(store, key("a", "s"), OTHER, Begin::At(Position(2))).await, Subscribed::Committed(Position(2)));
-    assert_eq!(commit(store, key("a", "s"), FILTER, 8, 10).await, Committed::OtherFilter);
-}
-
-pub async fn a_caller_has_so_many_subscriptions_at_most(store: Arc<dyn Store>) {
-    let store = &*store;
-    for name in ["s", "t"] {
-        open(store, key("a", name), FILTER, Begin::At(Position(1))).await;
+pub async fn concurrent_acknowledgements_end_at_the_latest(store: Arc<dyn Store>) {
+    store.subscribe(subscribe("a", FILTER, resume(0))).await.unwrap();
+    let commits = (1..=64).map(|n| (n * 37) % 65).map(|position| {
+        let store = Arc::clone(&store);
+        async move { (position, commit(&*store, "a", FILTER, position).await) }
+    });
+    for (position, committed) in join_all(commits).await {
+        let Committed::UpTo(told) = committed else { panic!("{committed:?}") };
+        assert!(told.0 >= position, "{told:?} is before {position}");
     }
-    let begin = Begin::At(Position(1));
-    assert_eq!(open(store, key("a", "u"), FILTER, begin).await, Subscribed::TooMany);
-    assert_eq!(open(store, key("b", "u"), FILTER, begin).await, Subscribed::Committed(Position(1)));
-    assert_eq!(open(store, key("a", "t"), OTHER, begin).await, Subscribed::Committed(Position(1)), "it has its place");
+    assert_eq!(commit(&*store, "a", FILTER, 0).await, up_to(64));
 }
 
-pub async fn unused_subscriptions_are_trimmed(store: Arc<dyn Store>) {
-    let store = &*store;
-    open(store, key("a", "s"), FILTER, Begin::At(Position(1))).await;
-    open(store, key("a", "t"), FILTER, Begin::At(Position(1))).await;
-    commit(store, key("a", "t"), FILTER, 2, 30).await;
-    let trim = |second| store.trim(Trim::Subscriptions { before: at(second) });
-    let none = Trimmed { deleted: 0, in_doubt: 0, next: None };
-    assert_eq!(trim(10).await, Ok(none));
-    assert_eq!(trim(11).await, Ok(Trimmed { deleted: 1, ..none }));
-    assert_eq!(commit(store, key("a", "s"), FILTER, 2, 30).await, Committed::Unknown);
-    assert_eq!(commit(store, key("a", "t"), FILTER, 1, 30).await, Committed::UpTo(Position(2)));
+pub async fn unused_subscriptions_go(store: Arc<dyn Store>) {
+    let opened = |name, seconds| Subscribe { at: at(seconds), ..subscribe(name, FILTER, resume(1)) };
+    for (name, seconds) in [("a", 10), ("b", 20), ("c", 10)] {
+        store.subscribe(opened(name, seconds)).await.unwrap();
+    }
+    // Both opening and acknowledging is use, also if nothing is new.
+    let used = Commit { key: key("orders", "c"), filter: FILTER, position: Position(1), at: at(30) };
+    store.commit(used).await.unwrap();
+    let trim = |seconds| store.trim(Trim::Subscriptions { before: at(seconds) });
+    assert_eq!(trim(10).await, Ok(Trimmed { deleted: 0, in_doubt: 0, next: None }));
+    assert_eq!(trim(20).await, Ok(Trimmed { deleted: 1, in_doubt: 0, next: None }));
+    assert_eq!(commit(&*store, "a", FILTER, 1).await, Committed::Unknown);
+    store.subscribe(opened("b", 40)).await.unwrap();
+    assert_eq!(trim(31).await, Ok(Trimmed { deleted: 1, in_doubt: 0, next: None }));
+    assert_eq!(commit(&*store, "c", FILTER, 1).await, Committed::Unknown);
+    assert_eq!(commit(&*store, "b", FILTER, 1).await, up_to(1));
+}
+
+pub async fn many_unused_subscriptions_go_in_steps(store: Arc<dyn Store>) {
+    for n in 0..450 {
+        let opened = Subscribe { most: 450, ..subscribe(&format!("s{n}"), FILTER, resume(1)) };
+        assert_eq!(store.subscribe(opened).await, Ok(from(1)));
+    }
+    let (mut next, mut deleted) = (Some(Trim::Subscriptions { before: at(1) }), Vec::new());
+    while let Some(step) = next {
+        let trimmed = store.trim(step).await.unwrap();
+        deleted.push(trimmed.deleted);
+        next = trimmed.next;
+    }
+    assert_eq!(deleted.iter().sum::<u64>(), 450);
+    assert!(deleted.len() > 1 && deleted.iter().all(|deleted| *deleted < 450), "{deleted:?}");
+}
+
+pub async fn acknowledgements_are_there_after_reopening<B: Backend>(place: impl Fn() -> B) {
+    let place = place();
+    let store = place.open().await;
+    store.subscribe(subscribe("a", FILTER, resume(3))).await.unwrap();
+    store.subscribe(subscribe("b", OTHER, resume(3))).await.unwrap();
+    commit(&*store, "a", FILTER, 9).await;
+    store.close().await;
+    let store = place.open().await;
+    assert_eq!(store.subscribe(subscribe("a", FILTER, resume(20))).await, Ok(from(9)));
+    assert_eq!(store.subscribe(subscribe("b", OTHER, resume(20))).await, Ok(from(3)));
+    assert_eq!(store.subscribe(subscribe("b", FILTER, resume(20))).await, Ok(Subscribed::OtherFilter));
+    store.close().await;
 }
