@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
     super::{Checked, DueCheck, DueChecks, FirstChecks, StoreError},
-    orphans, rows,
+    rows,
     writer::Writing,
 };
 use crate::domain::{ids::NumberName, merge::Fact, message::Message, status::Status};
@@ -132,10 +132,7 @@ pub(super) fn checked(writing: &mut Writing<'_>, checked: &Checked) -> Result<us
     for fact in &checked.facts {
         rows::fold(writing, &mut message, fact)?;
     }
-    if message != before {
-        orphans::join_early(writing, &mut message)?;
-        rows::save(writing, seq, &message)?;
-    }
+    rows::save_changed(writing, seq, &before, &mut message)?;
     let appended = usize::try_from(writing.tail.head().0 - head.0).unwrap_or_default();
     // A claim that came in the meantime stays due.
     if was_due == Some(checked.due.as_microsecond()) {

@@ -59,10 +59,7 @@ fn record_fact(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sighti
     }
     let before = message.clone();
     let merged = rows::fold(writing, &mut message, fact)?;
-    if message != before {
-        join_early(writing, &mut message)?;
-        rows::save(writing, seq, &message)?;
-    }
+    rows::save_changed(writing, seq, &before, &mut message)?;
     Ok(if merged == Merged::Known { Recorded::Known } else { Recorded::Appended })
 }
 

@@ -107,11 +107,11 @@ pub(super) fn settle_row(
 /// Folds facts into a message known by our id.
 pub(super) fn merge(writing: &mut Writing<'_>, id: MessageId, facts: &[Fact]) -> Result<Message, StoreError> {
     let (seq, mut message) = existing(writing.db, id)?;
+    let before = message.clone();
     for fact in facts {
         fold(writing, &mut message, fact)?;
     }
-    join_early(writing, &mut message)?;
-    save(writing, seq, &message)?;
+    save_changed(writing, seq, &before, &mut message)?;
     Ok(message)
 }
 
@@ -192,6 +192,30 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<(i64, String)> {
 fn is_pending(message: &Message) -> bool {
     let unanswered = message.status == Status::Pending && message.ids.upstream.is_none();
     unanswered && message.origins.handoff == Handoff::Direct
+}
+
+/// Joins what waits for new ids of a message and saves it. What it is looked up by is written only where that has changed,
+/// for each such column costs more than all the others together.
+pub(super) fn save_changed(
+    writing: &mut Writing<'_>,
+    seq: i64,
+    before: &Message,
+    message: &mut Message,
+) -> Result<(), StoreError> {
+    if before == message {
+        return Ok(());
+    }
+    // Facts that name a known id never wait.
+    if before.ids != message.ids {
+        join_early(writing, message)?;
+    }
+    let keys = |message: &Message| (is_pending(message), message.status == Status::InDoubt);
+    if before.ids != message.ids || keys(before) != keys(message) {
+        return save(writing, seq, message);
+    }
+    let record = serde_json::to_string(message)?;
+    writing.db.prepare_cached("UPDATE messages SET record = ?2 WHERE seq = ?1")?.execute((seq, record))?;
+    checks::note(writing, seq, message)
 }
 
 /// Saves a message with everything that was folded into it, and when it is to be read back if there were news.
