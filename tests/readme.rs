@@ -165,7 +165,6 @@ fn the_client_commands_work_against_the_sandbox() {
             .env("PATH", &path)
             .env("PILOTGATE_ADDRESS", place["grpc"].as_str().unwrap())
             .env("PILOTGATE_TOKEN", place["token"].as_str().unwrap())
-            .env("PILOTGATE_CONTROL", place["control"].as_str().unwrap())
             .output()
             .unwrap();
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -113,7 +113,7 @@ reasons! {
     MessageNotFound = "MESSAGE_NOT_FOUND", NotFound, retryable: false, NotApplicable, acts: "caller",
         "There is no such message that the caller may see.";
     CursorExpired = "CURSOR_EXPIRED", OutOfRange, retryable: false, NotApplicable, acts: "caller",
-        "Updates behind the start of the stream were trimmed. Metadata: `oldest_cursor`, `oldest_time`.";
+        "Entries behind the start of the stream were trimmed. Metadata: `oldest_cursor`, `oldest_time`.";
     CursorInvalid = "CURSOR_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",
         "The cursor was not made by this gateway for a stream with this filter and caller, or it was changed.";
     SubscriptionNotFound = "SUBSCRIPTION_NOT_FOUND", NotFound, retryable: false, NotApplicable, acts: "caller",

@@ -198,7 +198,7 @@ pub(super) fn of_follow(error: &FollowError) -> Status {
         }
         FollowError::Cursor(error) => of_cursor(*error),
         FollowError::Expired { oldest, oldest_time } => {
-            let answer = Answer::new(Reason::CursorExpired, "updates behind the start of the stream were trimmed");
+            let answer = Answer::new(Reason::CursorExpired, "entries behind the start of the stream were trimmed");
             let answer = answer.with("oldest_cursor", oldest);
             match oldest_time {
                 Some(time) => answer.with("oldest_time", time).into_status(),
