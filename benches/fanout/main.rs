@@ -13,6 +13,7 @@
 //! start, most of it from storage.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "../support/child.rs"]
 mod child;
 mod client;
 mod server;
@@ -74,7 +75,7 @@ fn compare(deliveries: usize) {
 
 /// Deliveries for each second of the server's CPU time, latencies in microseconds, KiB for each subscriber.
 fn measure(role: &str, plan: Plan, deliveries: usize, at_once: usize) -> [f64; 4] {
-    let (mut server, address) = Child::start(&[role.to_owned()]);
+    let (mut server, address) = Child::start(&[role]);
     let idle = server.resident_kib();
     let (mut subscribers, _) = subscribers(&address, plan);
     let memory = (server.resident_kib() - idle) / plan.streams as f64;
@@ -101,14 +102,14 @@ fn measure(role: &str, plan: Plan, deliveries: usize, at_once: usize) -> [f64; 4
 }
 
 fn subscribers(address: &str, plan: Plan) -> (Child, String) {
-    let mut arguments = vec!["subscribers".to_owned(), address.to_owned()];
-    arguments.extend(plan.to_arguments());
+    let plan = plan.to_arguments();
+    let arguments: Vec<&str> = ["subscribers", address].into_iter().chain(plan.iter().map(String::as_str)).collect();
     Child::start(&arguments)
 }
 
 /// Updates a second, and updates for each second of CPU time.
 fn catch_up() -> (f64, f64) {
-    let (mut server, address) = Child::start(&["gateway".to_owned()]);
+    let (mut server, address) = Child::start(&["gateway"]);
     server.ask(&server::fill(LOG));
     server.line();
     let plan = Plan { streams: 1, connections: 1, own_filters: false, earliest: true };

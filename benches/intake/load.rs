@@ -12,7 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::child::{PATH_TOKEN, SECRET, external_id, upstream_id};
+use crate::server::{PATH_TOKEN, SECRET, external_id, upstream_id};
 
 pub const CONNECTIONS: usize = 64;
 

@@ -11,10 +11,13 @@
 //! every message, so that each webhook is merged and appended. Rounds alternate; times are of this machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "../support/child.rs"]
 mod child;
 mod load;
+mod server;
 
-use child::{Child, Role};
+use child::Child;
+use server::Role;
 
 /// The program's own, for the bare door as well.
 #[global_allocator]
@@ -29,7 +32,7 @@ type Round = [f64; 5];
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [role, messages] = arguments.as_slice() {
-        return child::run(role, messages.parse().expect("a number of messages"));
+        return server::run(role, messages.parse().expect("a number of messages"));
     }
     let messages = arguments.first().map_or(10_000, |text| text.parse().expect("a number of messages"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -73,11 +76,11 @@ fn median(rounds: &[Round], index: usize) -> f64 {
 }
 
 async fn measure(role: Role, messages: usize) -> Round {
-    let mut child = Child::start(role, messages);
+    let (mut child, address) = Child::start(&[role.word(), &messages.to_string()]);
     let webhooks = load::webhooks(messages);
     let count = webhooks.iter().map(Vec::len).sum::<usize>() as f64;
     let (cpu, [writes, commits]) = (child.cpu_seconds(), child.written());
-    let took = load::deliver(child.address, webhooks).await;
+    let took = load::deliver(address.parse().unwrap(), webhooks).await;
     let (cpu, after) = (child.cpu_seconds() - cpu, child.written());
     let written = after[0] - writes;
     assert!(matches!(role, Role::Door) || written >= count, "{count} webhooks, {written} writes");
@@ -86,6 +89,6 @@ async fn measure(role: Role, messages: usize) -> Round {
         count / cpu,
         count / took.as_secs_f64(),
         written / (after[1] - commits),
-        child.resident_mib(),
+        child.resident_kib() / 1024.0,
     ]
 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use pilotgate::proto::v1::{self, messaging_service_client::MessagingServiceClient, send_message_request::Content};
 use tonic::{Request, transport::Channel};
 
-use crate::child::{Child, NUMBER, TOKEN};
+use crate::server::{NUMBER, TOKEN};
 
 const CONNECTIONS: usize = 8;
 
@@ -36,18 +36,18 @@ fn authorized<T>(message: T) -> Request<T> {
     request
 }
 
-async fn clients(child: &Child) -> Vec<MessagingServiceClient<Channel>> {
+async fn clients(url: &str) -> Vec<MessagingServiceClient<Channel>> {
     let mut clients = Vec::new();
     for _ in 0..CONNECTIONS {
-        let channel = Channel::from_shared(child.url.clone()).unwrap().connect().await.unwrap();
+        let channel = Channel::from_shared(url.to_owned()).unwrap().connect().await.unwrap();
         clients.push(MessagingServiceClient::new(channel));
     }
     clients
 }
 
 /// `sends` sends by callers that each wait for their answer; how long all of them took.
-pub async fn closed_loop(child: &Child, handoff: v1::Handoff, callers: usize, sends: usize) -> Duration {
-    let clients = clients(child).await;
+pub async fn closed_loop(url: &str, handoff: v1::Handoff, callers: usize, sends: usize) -> Duration {
+    let clients = clients(url).await;
     let left = Arc::new(AtomicUsize::new(sends));
     let start = Instant::now();
     let tasks = (0..callers).map(|index| {
@@ -63,8 +63,8 @@ pub async fn closed_loop(child: &Child, handoff: v1::Handoff, callers: usize, se
 }
 
 /// `sends` sends over one bulk stream for each connection; how long until all are answered.
-pub async fn bulk(child: &Child, handoff: v1::Handoff, sends: usize) -> Duration {
-    let clients = clients(child).await;
+pub async fn bulk(url: &str, handoff: v1::Handoff, sends: usize) -> Duration {
+    let clients = clients(url).await;
     let each = sends / CONNECTIONS;
     let start = Instant::now();
     let tasks = clients.into_iter().enumerate().map(|(index, mut client)| {
@@ -89,8 +89,8 @@ pub async fn bulk(child: &Child, handoff: v1::Handoff, sends: usize) -> Duration
 }
 
 /// The median time of a send when sends begin at a constant rate, whether or not earlier ones have ended.
-pub async fn constant_rate(child: &Child, handoff: v1::Handoff, rate: u32, span: Duration) -> Duration {
-    let clients = clients(child).await;
+pub async fn constant_rate(url: &str, handoff: v1::Handoff, rate: u32, span: Duration) -> Duration {
+    let clients = clients(url).await;
     let mut ticks = tokio::time::interval(Duration::from_millis(1));
     let sends = (f64::from(rate) * span.as_secs_f64()) as usize;
     let mut tasks = Vec::with_capacity(sends);

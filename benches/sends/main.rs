@@ -14,14 +14,17 @@
 //! "queued, handed over" counts until the upstream has taken everything.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+#[path = "../support/child.rs"]
 mod child;
 mod load;
+mod server;
 mod upstream;
 
 use std::time::{Duration, Instant};
 
-use child::{Child, Role};
+use child::Child;
 use pilotgate::proto::v1::Handoff;
+use server::Role;
 
 /// The program's own, for the pipe as well.
 #[global_allocator]
@@ -58,7 +61,7 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [role, upstream] = arguments.as_slice() {
-        return child::run(role, upstream);
+        return server::run(role, upstream);
     }
     let sends = arguments.first().map_or(20_000, |text| text.parse().expect("a number of sends"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -109,16 +112,14 @@ fn median(rounds: &[Round], index: usize) -> f64 {
 async fn measure(way: Way, upstream: &str, sends: usize) -> Round {
     let role = if way == Way::Pipe { Role::Pipe } else { Role::Gateway };
     let target = if matches!(way, Way::UnaryAccept | Way::BulkAccept) { NOWHERE } else { upstream };
-    let mut child = Child::start(role, target).await;
-    run(way, &child, sends / 10).await;
+    let (mut child, url) = Child::start(&[role.word(), target]);
+    run(way, &url, sends / 10).await;
     let (cpu, [writes, commits]) = (child.cpu_seconds(), child.written());
-    let took = run(way, &child, sends).await;
+    let took = run(way, &url, sends).await;
     let (cpu, after) = (child.cpu_seconds() - cpu, child.written());
     let p50 = match way {
-        Way::Pipe | Way::UnaryDirect => {
-            load::constant_rate(&child, Handoff::Direct, RATE, Duration::from_secs(2)).await
-        }
-        Way::UnaryAccept => load::constant_rate(&child, Handoff::Queued, RATE, Duration::from_secs(2)).await,
+        Way::Pipe | Way::UnaryDirect => load::constant_rate(&url, Handoff::Direct, RATE, Duration::from_secs(2)).await,
+        Way::UnaryAccept => load::constant_rate(&url, Handoff::Queued, RATE, Duration::from_secs(2)).await,
         Way::BulkDirect | Way::BulkAccept | Way::HandedOver => Duration::MAX,
     };
     [
@@ -126,20 +127,20 @@ async fn measure(way: Way, upstream: &str, sends: usize) -> Round {
         sends as f64 / took.as_secs_f64(),
         if p50 == Duration::MAX { f64::NAN } else { p50.as_secs_f64() * 1e3 },
         (after[0] - writes) / (after[1] - commits),
-        child.resident_mib(),
+        child.resident_kib() / 1024.0,
     ]
 }
 
 /// Sends, and how long that took.
-async fn run(way: Way, child: &Child, sends: usize) -> Duration {
+async fn run(way: Way, url: &str, sends: usize) -> Duration {
     match way {
-        Way::Pipe | Way::UnaryDirect => load::closed_loop(child, Handoff::Direct, CALLERS, sends).await,
-        Way::UnaryAccept => load::closed_loop(child, Handoff::Queued, CALLERS, sends).await,
-        Way::BulkDirect => load::bulk(child, Handoff::Direct, sends).await,
-        Way::BulkAccept => load::bulk(child, Handoff::Queued, sends).await,
+        Way::Pipe | Way::UnaryDirect => load::closed_loop(url, Handoff::Direct, CALLERS, sends).await,
+        Way::UnaryAccept => load::closed_loop(url, Handoff::Queued, CALLERS, sends).await,
+        Way::BulkDirect => load::bulk(url, Handoff::Direct, sends).await,
+        Way::BulkAccept => load::bulk(url, Handoff::Queued, sends).await,
         Way::HandedOver => {
             let (start, before) = (Instant::now(), upstream::taken());
-            load::bulk(child, Handoff::Queued, sends).await;
+            load::bulk(url, Handoff::Queued, sends).await;
             let all = before + (sends / 8 * 8) as u64;
             while upstream::taken() < all {
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,9 +1,12 @@
-//! A process of its own for each server and for the subscribers, so that their CPU times and memories are told apart.
+//! A process of its own for each server and each kind of load, so that their CPU times and memories are told apart.
+#![allow(dead_code, reason = "no bench asks everything")]
 
 use std::{
     io::{BufRead, BufReader, Write},
     process::{ChildStdout, Command, Stdio},
 };
+
+use pilotgate::store::Written;
 
 /// A running child.
 pub struct Child {
@@ -13,7 +16,7 @@ pub struct Child {
 
 impl Child {
     /// Starts one with these arguments; its first line comes with it.
-    pub fn start(arguments: &[String]) -> (Self, String) {
+    pub fn start(arguments: &[&str]) -> (Self, String) {
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args(arguments)
             .stdin(Stdio::piped())
@@ -39,6 +42,14 @@ impl Child {
         line.trim().to_owned()
     }
 
+    /// Writes to the store so far, and the commits that they shared, of a server that tells them.
+    pub fn written(&mut self) -> [f64; 2] {
+        self.ask("");
+        let line = self.line();
+        let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap());
+        [numbers.next().unwrap(), numbers.next().unwrap()]
+    }
+
     /// Memory that is resident now, in KiB.
     pub fn resident_kib(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
@@ -54,6 +65,17 @@ impl Child {
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         let ticks: f64 = fields[11..=12].iter().map(|field| field.parse::<f64>().unwrap()).sum();
         ticks / TICKS_A_SECOND
+    }
+}
+
+/// Tells the address of a server, and then how much was written whenever a line comes in, until the parent lets go.
+pub fn serve_until_released(address: &str, written: impl Fn() -> Written) {
+    println!("{address}");
+    std::io::stdout().flush().unwrap();
+    for _ in std::io::stdin().lines() {
+        let Written { writes, commits } = written();
+        println!("{writes} {commits}");
+        std::io::stdout().flush().unwrap();
     }
 }
 

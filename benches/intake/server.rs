@@ -1,11 +1,6 @@
 //! The two servers compared, each in a process of its own.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::SocketAddr,
-    process::{ChildStdout, Command, Stdio},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -36,6 +31,8 @@ use secrecy::SecretString;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::child::serve_until_released;
+
 pub const SECRET: &str = "whsec-bench-0123456789";
 pub const PATH_TOKEN: &str = "bench-path-token-0123456789";
 const NUMBER: &str = "bench";
@@ -55,63 +52,12 @@ pub enum Role {
     Gateway,
 }
 
-/// A running server.
-pub struct Child {
-    process: std::process::Child,
-    told: BufReader<ChildStdout>,
-    pub address: SocketAddr,
-}
-
-impl Child {
-    pub fn start(role: Role, messages: usize) -> Self {
-        let role = match role {
-            Role::Door => "door",
-            Role::Gateway => "gateway",
-        };
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([role, &messages.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        let mut told = BufReader::new(process.stdout.take().unwrap());
-        told.read_line(&mut address).unwrap();
-        Self { process, told, address: address.trim().parse().unwrap() }
-    }
-
-    /// Memory that is resident now, in MiB.
-    pub fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-    }
-
-    /// Writes to the store so far, and the commits that they shared.
-    pub fn written(&mut self) -> [f64; 2] {
-        self.process.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-        let mut line = String::new();
-        self.told.read_line(&mut line).unwrap();
-        let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap());
-        [numbers.next().unwrap(), numbers.next().unwrap()]
-    }
-
-    /// User and system time so far, from the kernel's account of the process.
-    pub fn cpu_seconds(&self) -> f64 {
-        const TICKS_A_SECOND: f64 = 100.0;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        // The name of the program may hold blanks; what follows its closing bracket does not.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: f64 = fields[11..=12].iter().map(|field| field.parse::<f64>().unwrap()).sum();
-        ticks / TICKS_A_SECOND
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // The child ends when its input does.
-        drop(self.process.stdin.take());
-        self.process.wait().unwrap();
+impl Role {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Door => "door",
+            Self::Gateway => "gateway",
+        }
     }
 }
 
@@ -121,26 +67,15 @@ pub fn run(role: &str, messages: usize) {
     match role {
         "door" => {
             let address = runtime.block_on(door());
-            serve_until_released(address, Written::default);
+            serve_until_released(&address.to_string(), Written::default);
         }
         "gateway" => {
             let directory = tempfile::tempdir().unwrap();
             let gateway = runtime.block_on(gateway(directory.path(), messages));
-            serve_until_released(gateway.http(), || gateway.written());
+            serve_until_released(&gateway.http().to_string(), || gateway.written());
             runtime.block_on(gateway.shutdown());
         }
         other => panic!("no such role: {other}"),
-    }
-}
-
-/// Tells the address, and then how much was written whenever a line comes in.
-fn serve_until_released(address: SocketAddr, written: impl Fn() -> Written) {
-    println!("{address}");
-    std::io::stdout().flush().unwrap();
-    for _ in std::io::stdin().lines() {
-        let Written { writes, commits } = written();
-        println!("{writes} {commits}");
-        std::io::stdout().flush().unwrap();
     }
 }
 

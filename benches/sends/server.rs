@@ -1,10 +1,5 @@
 //! The two servers compared, each in a process of its own.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{ChildStdout, Command, Stdio},
-};
-
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -25,6 +20,8 @@ use pilotgate::{
 use secrecy::SecretString;
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
+use crate::child::serve_until_released;
+
 pub const NUMBER: &str = "bench";
 pub const TOKEN: &str = "pgt_bench";
 const KEY: &str = "ps_bench-0123456789";
@@ -37,67 +34,11 @@ pub enum Role {
 }
 
 impl Role {
-    const fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Pipe => "pipe",
             Self::Gateway => "gateway",
         }
-    }
-}
-
-/// A running server.
-pub struct Child {
-    process: std::process::Child,
-    told: BufReader<ChildStdout>,
-    pub url: String,
-}
-
-impl Child {
-    pub async fn start(role: Role, upstream: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([role.word(), upstream])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut url = String::new();
-        let mut told = BufReader::new(process.stdout.take().unwrap());
-        told.read_line(&mut url).unwrap();
-        Self { process, told, url: url.trim().to_owned() }
-    }
-
-    /// Memory that is resident now, in MiB.
-    pub fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-    }
-
-    /// Writes to the store so far, and the commits that they shared.
-    pub fn written(&mut self) -> [f64; 2] {
-        self.process.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-        let mut line = String::new();
-        self.told.read_line(&mut line).unwrap();
-        let mut numbers = line.split_whitespace().map(|number| number.parse().unwrap());
-        [numbers.next().unwrap(), numbers.next().unwrap()]
-    }
-
-    /// User and system time so far, from the kernel's account of the process.
-    pub fn cpu_seconds(&self) -> f64 {
-        const TICKS_A_SECOND: f64 = 100.0;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        // The name of the program may hold blanks; what follows its closing bracket does not.
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        let ticks: f64 = fields[11..=12].iter().map(|field| field.parse::<f64>().unwrap()).sum();
-        ticks / TICKS_A_SECOND
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // The child ends when its input does.
-        drop(self.process.stdin.take());
-        self.process.wait().unwrap();
     }
 }
 
@@ -116,17 +57,6 @@ pub fn run(role: &str, upstream: &str) {
             runtime.block_on(gateway.shutdown());
         }
         other => panic!("no such role: {other}"),
-    }
-}
-
-/// Tells the address, and then how much was written whenever a line comes in.
-fn serve_until_released(url: &str, written: impl Fn() -> Written) {
-    println!("{url}");
-    std::io::stdout().flush().unwrap();
-    for _ in std::io::stdin().lines() {
-        let Written { writes, commits } = written();
-        println!("{writes} {commits}");
-        std::io::stdout().flush().unwrap();
     }
 }
 
