@@ -246,8 +246,11 @@ impl Live {
 
     /// Ends every group with this error. Those that come later begin anew.
     fn fail(&self, newest: Position, error: &StoreError) {
-        let groups = self.advance(newest);
-        self.lock().groups.clear();
+        let mut state = self.lock();
+        state.position = state.position.max(newest);
+        // Under one lock: nobody may join a group that is let go of and was not ended.
+        let groups: Vec<_> = std::mem::take(&mut state.groups).into_values().flatten().collect();
+        drop(state);
         let mut woken = Woken::default();
         for group in groups {
             group.end(Over::Failed(error.clone()), &mut woken);
