@@ -119,7 +119,11 @@ impl Follow {
 
     /// Everything up to here was given or did not pass: the place to resume behind.
     pub const fn position(&self) -> Position {
-        self.after
+        match &self.stage {
+            // Whoever resumes before it was told has to be told then.
+            Stage::Gap(from) => *from,
+            Stage::Starting { .. } | Stage::Going | Stage::Draining | Stage::Ended => self.after,
+        }
     }
 
     /// The filter that was asked for.
