@@ -139,11 +139,7 @@ impl Follow {
     /// With `until_final`: strikes off the messages that are final already.
     pub(super) async fn look_for_final(&mut self) -> Result<(), FollowError> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        let known = self.fanout.store.messages(open.messages.iter().copied().collect()).await?;
-        if known.iter().filter(|message| self.filter.sees(message)).count() != open.messages.len() {
-            return Err(FollowError::UnknownMessage);
-        }
-        for message in known.iter().filter(|message| message.status.is_final()) {
+        for message in self.fanout.named(&self.filter).await?.iter().filter(|message| message.status.is_final()) {
             open.messages.remove(&message.origins.message_id);
         }
         open.upto = *self.fanout.store.head().borrow();

@@ -123,19 +123,20 @@ impl Group {
         }
     }
 
-    /// Takes in what follows and adds those who wait for it to `woken`. With more than `most` bytes that nobody has looked
-    /// at, the group is over instead.
+    /// Takes in what follows and adds those who wait for it to `woken`. With more than `most` bytes from before that nobody has
+    /// looked at, the group is over instead.
     pub(super) fn extend(&self, pieces: Vec<Piece>, most: usize, woken: &mut Woken) -> Result<(), Over> {
         let mut state = self.lock();
         state.wake(woken);
         if let Some(over) = &state.over {
             return Err(over.clone());
         }
-        state.unseen += pieces.iter().map(Piece::bytes).sum::<usize>();
+        // What comes now nobody can have looked at.
         if state.unseen > most {
             state.end(Over::Forgotten);
             return Err(Over::Forgotten);
         }
+        state.unseen += pieces.iter().map(Piece::bytes).sum::<usize>();
         state.ring.extend(pieces);
         Ok(())
     }

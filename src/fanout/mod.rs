@@ -35,7 +35,7 @@ pub use self::{
 use self::{live::Live, subscription::Carried};
 pub use crate::domain::signed::Fingerprint;
 use crate::{
-    domain::{event::Event, ids::SubscriptionName, position::Position, sources::Sources},
+    domain::{event::Event, ids::SubscriptionName, message::Message, position::Position, sources::Sources},
     store::{Store, StoreError},
 };
 
@@ -221,6 +221,15 @@ impl Fanout {
         let mut follow = Follow::at(self.clone(), place, beginning, None, request);
         follow.look_for_final().await?;
         Ok(follow)
+    }
+
+    /// The messages that the filter names, if all of them can be seen.
+    async fn named(&self, filter: &Filter) -> Result<Vec<Message>, FollowError> {
+        let named: Vec<_> = filter.messages().collect();
+        let count = named.len();
+        let known = self.store.messages(named).await?;
+        let seen = known.iter().filter(|message| filter.sees(message)).count();
+        if seen == count { Ok(known) } else { Err(FollowError::UnknownMessage) }
     }
 
     /// The position that the start stands for; `None` for the oldest one there is.

@@ -92,6 +92,10 @@ impl Fanout {
                 Subscribed::TooMany => Err(FollowError::TooManySubscriptions),
             }
         };
+        // Before the subscription is touched: a stream that is refused leaves it as it was.
+        if request.until_final {
+            self.named(&request.filter).await?;
+        }
         // Who opens it last in the store is who carries it.
         let _turn = self.carried.turn(&key).lock().await;
         let held = self.carried.enter(key.clone(), filter, at);

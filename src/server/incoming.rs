@@ -38,8 +38,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Held {
     socket: TcpStream,
     line: Line,
-    age: Option<Age>,
+    end: Option<End>,
     _place: OwnedSemaphorePermit,
+}
+
+/// After so many times the grace a connection is broken off, whatever goes on: by then only those are left who take nothing
+/// and would keep their place for ever.
+const LAST: u32 = 10;
+
+impl Held {
+    fn of(socket: TcpStream, age: Option<Age>, place: OwnedSemaphorePermit) -> Self {
+        let end = age.map(|age| End { at: Instant::now() + age.longest, grace: age.grace });
+        Self { socket, line: Line::default(), end, _place: place }
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end.at + end.grace.saturating_mul(LAST))
+    }
 }
 
 /// How old a connection may become.
@@ -96,7 +111,7 @@ async fn accept(listener: TcpListener, places: Arc<Semaphore>, ages: Vec<(mpsc::
         tokio::spawn(async move {
             if let Ok(Ok(())) = timeout(INTRODUCTION, introduction(&socket)).await {
                 // The other end is gone only when the port is closing.
-                let _ = ready.send(Held { socket, line: Line::default(), age, _place: place }).await;
+                let _ = ready.send(Held::of(socket, age, place)).await;
             }
         });
     }
@@ -121,13 +136,16 @@ impl Connected for Held {
     type ConnectInfo = Connection;
 
     fn connect_info(&self) -> Connection {
-        let end = self.age.map(|age| End { at: Instant::now() + age.longest, grace: age.grace });
-        Connection { line: self.line.clone(), end }
+        Connection { line: self.line.clone(), end: self.end }
     }
 }
 
 impl AsyncRead for Held {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Whoever is there answers pings, so that this is looked at.
+        if self.is_over() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         self.line.note(context);
         Pin::new(&mut self.socket).poll_read(context, into)
     }

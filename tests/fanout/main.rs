@@ -1,6 +1,7 @@
 //! What followers cost one another, and that none of them misses anything or sees it twice.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod promises;
 mod support;
 
 use std::{

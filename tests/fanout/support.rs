@@ -115,7 +115,7 @@ impl World {
     }
 }
 
-fn request(start: Start, labels: &[&str]) -> FollowRequest {
+pub fn request(start: Start, labels: &[&str]) -> FollowRequest {
     let grants = vec![Grant { numbers: NumberScope::All, permissions: vec![Permission::Read] }];
     let name: pilotgate::domain::ids::CallerName = "orders".to_owned().try_into().unwrap();
     let identity = Identity::of(vec![Caller { name: name.clone(), tokens: Vec::new(), grants }]);

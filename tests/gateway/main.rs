@@ -13,6 +13,7 @@ mod identity;
 mod inbox;
 mod intake;
 mod list;
+mod old_connections;
 mod queue;
 mod reconcile;
 mod registration;

@@ -19,6 +19,9 @@ use crate::domain::{
 const UPDATE: i64 = 0;
 const INBOUND: i64 = 1;
 
+/// A page ends with the entry that makes it longer than this.
+const PAGE_BYTES: usize = 1 << 20;
+
 /// What makes this log itself.
 pub(super) struct Identity {
     pub(super) epoch: Epoch,
@@ -113,9 +116,12 @@ pub(super) fn page(db: &Connection, after: Position, limit: usize) -> Result<Pag
     let mut statement =
         db.prepare_cached("SELECT position, payload, kind FROM events WHERE position > ?1 ORDER BY position LIMIT ?2")?;
     let mut rows = statement.query((after.0, limit))?;
-    let mut events = Vec::new();
-    while let Some(row) = rows.next()? {
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while bytes < PAGE_BYTES
+        && let Some(row) = rows.next()?
+    {
         let text = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+        bytes += text.len();
         let payload = match row.get(2)? {
             INBOUND => Payload::Inbound(serde_json::from_str(text)?),
             _ => Payload::Update(serde_json::from_str(text)?),

@@ -181,7 +181,7 @@ impl Store for SqliteStore {
     async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError> {
         match self.recent.behind(after, limit) {
             Some(page) => Ok(page),
-            None => self.readers.read(move |db| log::page(db, after, limit)).await,
+            None => self.readers.read_along(move |db| log::page(db, after, limit)).await,
         }
     }
 

@@ -11,12 +11,24 @@ use super::super::StoreError;
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     free: Arc<Semaphore>,
+    /// Those who read along wait for each other here, so that there is always a connection for the others.
+    along: Semaphore,
 }
 
 impl Readers {
     pub(super) fn new(connections: Vec<Connection>) -> Self {
         let free = Arc::new(Semaphore::new(connections.len()));
-        Self { idle: Arc::new(Mutex::new(connections)), free }
+        let along = Semaphore::new((connections.len() / 2).max(1));
+        Self { idle: Arc::new(Mutex::new(connections)), free, along }
+    }
+
+    /// The same for those who read the log, of whom there may be thousands at once.
+    pub(super) async fn read_along<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _turn = self.along.acquire().await;
+        self.read(work).await
     }
 
     /// Runs `work` on a connection, in one transaction, so that all it reads is of one moment.
