@@ -1,7 +1,7 @@
 //! Streams of frames that are ready for the wire.
 //!
 //! The generated service encodes every response for itself. A method whose responses are encoded already answers with
-//! [`respond`]: a stream of nothing, which [`Ready`], in front of the service, exchanges for the frames.
+//! `respond`: a stream of nothing, which [`Ready`], in front of the service, exchanges for the frames.
 
 use std::{
     pin::Pin,
