@@ -100,11 +100,16 @@ fn assert_repeatable(request_id: &str, status: &Status) {
 
 /// Sends until answered OK.
 pub async fn send(client: &Now, send: &Send) -> v1::SendMessageResponse {
+    send_request(client, send.request()).await
+}
+
+/// The same for what a [`Send`] does not express.
+pub async fn send_request(client: &Now, request: v1::SendMessageRequest) -> v1::SendMessageResponse {
     loop {
         let mut current = client.borrow().clone();
-        match current.send_message(send.request()).await {
+        match current.send_message(request.clone()).await {
             Ok(sent) => return sent.into_inner(),
-            Err(status) => assert_repeatable(&send.request_id, &status),
+            Err(status) => assert_repeatable(&request.request_id, &status),
         }
         tokio::time::sleep(PAUSE).await;
     }

@@ -17,7 +17,7 @@ use pilotgate::{
     sandbox::{self, Sandbox, Switches},
 };
 use tempfile::TempDir;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     caller::{Bearer, Client, TOKEN},
@@ -37,6 +37,29 @@ pub struct Place {
     http: SocketAddr,
 }
 
+/// What makes a place different from others.
+#[derive(Default)]
+pub struct House {
+    /// Whether webhooks come in, and how they are proven.
+    pub doors: Doors,
+    /// Further lines of `[store]`.
+    pub store: &'static str,
+    /// Further sections.
+    pub sections: String,
+}
+
+/// How webhooks come in.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum Doors {
+    /// At a path that nobody else knows, and signed.
+    #[default]
+    Signed,
+    /// At a path alone.
+    Unsigned,
+    /// Not at all.
+    None,
+}
+
 /// A running gateway, which does not outlive the test.
 pub struct Gateway {
     process: Child,
@@ -45,12 +68,21 @@ pub struct Gateway {
 impl Place {
     /// For gateways in front of this double, with all its numbers, which send their webhooks here.
     pub async fn in_front_of(double: &Sandbox) -> Self {
+        Self::with(double, &House::default()).await
+    }
+
+    /// The same, as different as this.
+    pub async fn with(double: &Sandbox, house: &House) -> Self {
         let numbers = double.account().numbers;
-        let place = Self::new(double.base_url(), &numbers.iter().map(|number| number.key.as_str()).collect::<Vec<_>>());
+        let keys: Vec<_> = numbers.iter().map(|number| number.key.as_str()).collect();
+        let place = Self::new(double.base_url(), &keys, house);
+        if house.doors == Doors::None {
+            return place;
+        }
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         for (index, number) in numbers.iter().enumerate() {
             let body = serde_json::json!({
-                "url": format!("http://{}/webhooks/{PATH_TOKEN}-{index}", place.http),
+                "url": place.door(index),
                 "name": "gateway",
                 "events": ["message.sent", "message.delivered", "message.read", "message.failed"],
             });
@@ -62,27 +94,34 @@ impl Place {
 
     /// For gateways with one number in front of a double that is opened later, at this address.
     pub fn before(upstream: SocketAddr) -> Self {
-        Self::new(&format!("http://{upstream}"), &[KEY])
+        Self::new(&format!("http://{upstream}"), &[KEY], &House::default())
     }
 
-    fn new(upstream: &str, keys: &[&str]) -> Self {
+    /// Where webhooks of a number come in.
+    pub fn door(&self, number: usize) -> String {
+        format!("http://{}/webhooks/{PATH_TOKEN}-{number}", self.http)
+    }
+
+    fn new(upstream: &str, keys: &[&str], house: &House) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let place = Self { grpc: free_port(), http: free_port(), directory };
         let config = format!(
             "[grpc]\nlisten = \"{grpc}\"\n[http]\nlisten = \"{http}\"\n\
              [upstream]\nbase_url = \"{upstream}\"\ntimeout = \"5s\"\nmax_in_flight = 128\n\
-             [store]\ndirectory = \"{directory}/data\"\n\
+             [store]\ndirectory = \"{directory}/data\"\n{store}\
              [messaging]\nretry_first = \"10ms\"\nretry_longest = \"100ms\"\nrepeat_wait = \"2s\"\n\
              [breaker]\nhost_first = \"20ms\"\nhost_longest = \"200ms\"\nnumber_first = \"5ms\"\nnumber_longest = \"50ms\"\n\
              [queue]\nretry_first = \"20ms\"\nretry_longest = \"300ms\"\nlease = \"2m\"\n\
              [log]\nlevel = \"error\"\n\
-             {numbers}[[callers]]\nname = \"orders\"\ntoken_hashes = [\"{token}\"]\n\
-             [[callers.grants]]\nnumber = \"*\"\npermissions = [\"send\", \"cancel\", \"read\"]\n",
+             {sections}{numbers}[[callers]]\nname = \"orders\"\ntoken_hashes = [\"{token}\"]\n\
+             [[callers.grants]]\nnumber = \"*\"\npermissions = [\"send\", \"cancel\", \"read\", \"inbox\"]\n",
             grpc = place.grpc,
             http = place.http,
             directory = place.directory.path().display(),
             token = TokenHash::of(TOKEN).to_hex(),
-            numbers = keys.iter().enumerate().map(number).collect::<String>(),
+            store = house.store,
+            sections = house.sections,
+            numbers = keys.iter().enumerate().map(|(index, key)| number(index, key, house.doors)).collect::<String>(),
         );
         let mut file = fs::OpenOptions::new();
         let file = file.write(true).create_new(true).mode(0o600).open(place.config());
@@ -124,13 +163,21 @@ impl Place {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
+    pub fn endpoint(&self) -> Endpoint {
+        Channel::from_shared(format!("http://{}", self.grpc)).unwrap()
+    }
+
     /// A client of the gateway, once it answers.
     pub async fn client(&self) -> Client {
-        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).unwrap();
+        MessagingServiceClient::with_interceptor(self.channel(self.endpoint()).await, Bearer)
+    }
+
+    /// A connection to the gateway, once it answers.
+    pub async fn channel(&self, endpoint: Endpoint) -> Channel {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             match endpoint.connect().await {
-                Ok(channel) => return MessagingServiceClient::with_interceptor(channel, Bearer),
+                Ok(channel) => return channel,
                 Err(error) => assert!(Instant::now() < deadline, "no answer within 20 s: {error}\n{}", self.log()),
             }
             // A foreign process is waited for; nothing here announces it.
@@ -145,10 +192,14 @@ pub fn number_name(index: usize) -> String {
 }
 
 /// The configuration of a number. Its pace is one from which it recovers soon: every 429 halves it.
-fn number((index, key): (usize, &&str)) -> String {
+fn number(index: usize, key: &str, doors: Doors) -> String {
+    let door = match doors {
+        Doors::Signed => format!("webhook_token = \"{PATH_TOKEN}-{index}\"\nwebhook_secrets = [\"{SECRET}\"]\n"),
+        Doors::Unsigned => format!("webhook_token = \"{PATH_TOKEN}-{index}\"\n"),
+        Doors::None => String::new(),
+    };
     format!(
-        "[[numbers]]\nname = \"{}\"\nkey = \"{key}\"\nwebhook_token = \"{PATH_TOKEN}-{index}\"\n\
-         webhook_secrets = [\"{SECRET}\"]\npace = {{ per_second = 100000.0, burst = 100000 }}\n",
+        "[[numbers]]\nname = \"{}\"\nkey = \"{key}\"\n{door}pace = {{ per_second = 100000.0, burst = 100000 }}\n",
         number_name(index),
     )
 }
@@ -175,6 +226,14 @@ impl Gateway {
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Asks it to end and waits until it has, in order.
+    pub async fn end(mut self, place: &Place) {
+        let kill = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        let ended = eventually("the gateway ends", async || self.process.try_wait().unwrap()).await;
+        assert!(ended.success(), "{ended}\n{}", place.log());
     }
 
     /// Waits for its death.

@@ -1,5 +1,7 @@
 //! What a storm does, all of it drawn from one seed.
 
+use std::{env, fmt::Debug, str::FromStr};
+
 use pilotgate::proto::v1::Handoff;
 use rand::{
     Rng, SeedableRng,
@@ -8,6 +10,27 @@ use rand::{
 };
 
 use crate::{caller::Send, place::NUMBERS};
+
+/// Draws everything that is left to chance; printed by each run.
+const SEED: &str = "PILOTGATE_CHAOS_SEED";
+/// How many messages are sent.
+const SENDS: &str = "PILOTGATE_CHAOS_SENDS";
+
+fn told<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
+    env::var(name).ok().map(|text| text.parse().expect(name))
+}
+
+/// The seed of a run.
+pub fn seed() -> u64 {
+    let seed = told(SEED).unwrap_or_else(rand::random);
+    eprintln!("{SEED}={seed}");
+    seed
+}
+
+/// How many messages a run sends: so many, if it is not told otherwise.
+pub fn sends(usual: usize) -> usize {
+    told(SENDS).unwrap_or(usual)
+}
 
 /// Callers that send one message after the other.
 const UNARY: usize = 32;

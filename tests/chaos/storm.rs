@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    env,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -16,20 +15,11 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use crate::{
     caller::{self, Client, Follower, Now, Send},
     place::{self, Gateway, MACHINE, PATIENCE, Place, eventually, status_of},
-    plan::{Plan, shared_phone},
+    plan::{self, Plan, shared_phone},
 };
-
-/// Draws everything that is left to chance; printed by each run.
-const SEED: &str = "PILOTGATE_CHAOS_SEED";
-/// How many messages are sent.
-const SENDS: &str = "PILOTGATE_CHAOS_SENDS";
 
 /// Calls that are refused while the key is.
 const REFUSED_CALLS: u64 = 20;
-
-fn number(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|text| text.parse().expect(name))
-}
 
 /// What callers were told: the message of each request id.
 #[derive(Clone)]
@@ -48,9 +38,7 @@ impl Answered {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_loses_nothing_and_repeats_nothing() {
-    let seed = number(SEED).unwrap_or_else(rand::random);
-    let sends = usize::try_from(number(SENDS).unwrap_or(5_000)).unwrap();
-    eprintln!("{SEED}={seed} {SENDS}={sends}");
+    let (seed, sends) = (plan::seed(), plan::sends(5_000));
     let plan = Plan::of(seed, sends);
     let _machine = MACHINE.lock().await;
     let double = sandbox::open(sandbox::Options { seed: Some(seed), ..place::double(switches()) }).await.unwrap();
