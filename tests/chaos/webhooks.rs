@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use pilotgate::{
     proto::v1::{
         self, Handoff,
-        MessageStatus::{self, Delivered, Failed, Pending, Queued, Read, Sent},
+        MessageStatus::{self, Delivered, Failed, InDoubt, Pending, Queued, Read, Sent},
         Origin, StreamInboundEventsRequest as InboxRequest,
         inbox_service_client::InboxServiceClient,
         messaging_service_client::MessagingServiceClient,
@@ -341,6 +341,9 @@ fn assert_log(log: &[Heard], messages: &BTreeMap<String, v1::Message>, answered:
         if ending == "0005" && !told[id.as_str()].contains(&(Failed, UNCONFIRMED)) {
             expected.remove(&(Failed, UNCONFIRMED));
         }
+        // Where the machine is slow an answer may come too late; the doubt is settled then, like every other.
+        let doubt = told[id.as_str()].get(&(InDoubt, "")).copied();
+        expected.extend(doubt);
         assert_eq!(told[id.as_str()], expected, "{id} {ending}");
     }
     let ends: BTreeMap<_, _> = log.iter().map(|heard| (heard.id.as_str(), heard.current)).collect();
