@@ -4,13 +4,17 @@
 //! Each part stands for itself. Parts that cannot be read, and changes of other fields, are taken over as bodies of the
 //! same shape that hold nothing else.
 
-use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     super::{clean, reply},
     Arrival, Item, Told,
     fields::{self, Fields},
-    identity, unrecognized,
+    identity,
+    items::Items,
+    unrecognized,
 };
 use crate::domain::{
     failure::Failure,
@@ -27,17 +31,18 @@ const MESSAGES: &str = "messages";
 /// What may be attached, each an object of its own.
 const MEDIA: [&str; 6] = ["image", "video", "audio", "voice", "document", "sticker"];
 
-/// Of a contact, not more than so many bytes are told with each of its messages.
+/// Of a contact, not more than so many bytes are told with a message.
 const MOST_CONTACT: usize = 4096;
 
-/// `None` if it is no such body.
-pub(super) fn read(body: &Value, arrival: &Arrival<'_>) -> Option<Vec<Item>> {
-    let entries = body.get("entry")?.as_array().filter(|entries| !entries.is_empty())?;
-    let mut items = Vec::new();
+/// False if it is no such body.
+pub(super) fn read(body: &Value, arrival: &Arrival<'_>, items: &mut Items) -> bool {
+    let Some(entries) = body.get("entry").and_then(Value::as_array).filter(|entries| !entries.is_empty()) else {
+        return false;
+    };
     for entry in entries {
         let shell = Shell { body, entry, arrival };
         match entry.get("changes").and_then(Value::as_array) {
-            Some(changes) if !changes.is_empty() => changes.iter().for_each(|change| shell.read(change, &mut items)),
+            Some(changes) if !changes.is_empty() => changes.iter().for_each(|change| shell.read(change, items)),
             _ => items.push(shell.unrecognized("", entry.clone())),
         }
         if shell.holds_more() {
@@ -48,7 +53,33 @@ pub(super) fn read(body: &Value, arrival: &Arrival<'_>) -> Option<Vec<Item>> {
     if more.as_object().is_some_and(|more| !more.is_empty()) {
         items.push(unrecognized::part("", &more, arrival));
     }
-    Some(items)
+    true
+}
+
+/// How many items a body makes at least, told without reading more of it than it takes to count them.
+pub(super) fn count(body: &RawValue) -> usize {
+    let of_change = |change: &RawValue| {
+        let change = inside(Some(&change));
+        let field = change.get("field").and_then(|field| serde_json::from_str::<String>(field.get()).ok());
+        let value = if field.is_some_and(|field| field == MESSAGES) { change.get("value") } else { None };
+        let value = inside(value);
+        ["statuses", "messages"].map(|name| elements(value.get(name)).len()).iter().sum::<usize>().max(1)
+    };
+    let of_entry = |entry: &RawValue| {
+        let changes = elements(inside(Some(&entry)).get("changes"));
+        changes.into_iter().map(of_change).sum::<usize>().max(1)
+    };
+    elements(inside(Some(&body)).get("entry")).into_iter().map(of_entry).sum::<usize>().max(1)
+}
+
+/// The fields of an object; none of anything else.
+fn inside<'a>(value: Option<&&'a RawValue>) -> BTreeMap<String, &'a RawValue> {
+    value.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default()
+}
+
+/// The elements of an array; none of anything else.
+fn elements<'a>(value: Option<&&'a RawValue>) -> Vec<&'a RawValue> {
+    value.and_then(|value| serde_json::from_str(value.get()).ok()).unwrap_or_default()
 }
 
 /// What stands around a change.
@@ -59,7 +90,7 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    fn read(&self, change: &Value, items: &mut Vec<Item>) {
+    fn read(&self, change: &Value, items: &mut Items) {
         let field = change.get("field").and_then(Value::as_str).unwrap_or_default();
         let before = items.len();
         let value = if field == MESSAGES { change.get("value") } else { None };
@@ -84,7 +115,7 @@ impl Shell<'_> {
     }
 
     /// Returns what could not be read.
-    fn read_value<'b>(&self, mut value: Fields<'b>, items: &mut Vec<Item>) -> Fields<'b> {
+    fn read_value<'b>(&self, mut value: Fields<'b>, items: &mut Items) -> Fields<'b> {
         let array = |value: &mut Fields<'b>, name| value.take(&[name], |array| array.as_array().cloned());
         let [statuses, messages, contacts] = ["statuses", "messages", "contacts"].map(|name| array(&mut value, name));
         let mut metadata = value.inner("metadata");
@@ -95,7 +126,7 @@ impl Shell<'_> {
         }
         value.take(&["messaging_product"], |product| (product == "whatsapp").then_some(()));
 
-        let mut contacts = Contacts { known: contacts.unwrap_or_default(), told: Vec::new() };
+        let mut contacts = Contacts::of(contacts.unwrap_or_default());
         let (mut unread, mut any_status) = (Vec::new(), false);
         for one in statuses.unwrap_or_default() {
             match self.status(&one) {
@@ -260,36 +291,58 @@ fn quoted(id: ExternalId) -> Quoted {
 
 /// Who wrote, as told beside the messages.
 struct Contacts {
-    known: Vec<Value>,
-    /// Those that were told with a message, by their place.
-    told: Vec<usize>,
+    /// What is still to be told of each.
+    left: Vec<Option<Value>>,
+    /// The first one with each phone.
+    by_phone: HashMap<String, Contact>,
+}
+
+struct Contact {
+    /// Among those that are left.
+    place: usize,
+    /// Empty if it has none; `None` until somebody asks.
+    name: Option<String>,
 }
 
 impl Contacts {
-    /// The name of the one with this phone. What else is told of that contact goes to the message.
+    fn of(contacts: Vec<Value>) -> Self {
+        let mut by_phone = HashMap::new();
+        for (place, contact) in contacts.iter().enumerate() {
+            if let Some(phone) = contact.get("wa_id").and_then(fields::word) {
+                by_phone.entry(phone).or_insert(Contact { place, name: None });
+            }
+        }
+        Self { left: contacts.into_iter().map(Some).collect(), by_phone }
+    }
+
+    /// The name of the one with this phone. What else is told of that contact goes to the first message that asks.
     fn name_of(&mut self, phone: &str, message: &mut Fields<'_>) -> String {
-        let is_writer = |contact: &Value| contact.get("wa_id").and_then(fields::word).is_some_and(|id| id == phone);
-        let Some(place) = self.known.iter().position(is_writer) else { return String::new() };
-        let Some(mut contact) = message.sibling(&self.known[place]) else { return String::new() };
+        let Some(Contact { place, name }) = self.by_phone.get_mut(phone) else { return String::new() };
+        if let Some(name) = name {
+            return name.clone();
+        }
+        let left = &mut self.left[*place];
+        let Some(mut contact) = left.as_ref().and_then(|contact| message.sibling(contact)) else {
+            return String::new();
+        };
         contact.text(&["wa_id"]);
         let mut profile = contact.inner("profile");
-        let name = profile.as_mut().map(|profile| profile.text(&["name"])).unwrap_or_default();
+        let told = profile.as_mut().map(|profile| profile.text(&["name"])).unwrap_or_default();
         if let Some(profile) = profile {
             contact.put_back("profile", profile);
         }
         let rest = contact.left();
         if rest.to_string().len() <= MOST_CONTACT {
-            self.told.push(place);
+            *left = None;
             if rest.as_object().is_some_and(|rest| !rest.is_empty()) {
                 message.put("contact", rest);
             }
         }
-        name
+        name.insert(told).clone()
     }
 
     fn untold(self) -> Vec<Value> {
-        let untold = |(place, contact)| (!self.told.contains(&place)).then_some(contact);
-        self.known.into_iter().enumerate().filter_map(untold).collect()
+        self.left.into_iter().flatten().collect()
     }
 }
 

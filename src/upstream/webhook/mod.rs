@@ -7,6 +7,7 @@
 mod call;
 mod fields;
 mod identity;
+mod items;
 mod lead;
 mod message;
 mod meta;
@@ -19,6 +20,7 @@ mod unrecognized;
 use jiff::Timestamp;
 use serde_json::{Value, value::RawValue};
 
+use self::items::Items;
 pub use super::signature::HEADER as SIGNATURE_HEADER;
 use crate::domain::{
     ids::NumberName,
@@ -27,9 +29,6 @@ use crate::domain::{
     secret::NumberKey,
     status::Status,
 };
-
-/// A body that holds more items than this is taken over as one, unread: each costs time inside one transaction.
-const MOST_ITEMS: usize = 5_000;
 
 /// Where and when a body came in.
 #[derive(Clone, Copy, Debug)]
@@ -73,46 +72,49 @@ pub struct Told {
     pub said: Option<(String, String)>,
 }
 
-/// Reads a body; `None` if it is not JSON.
+/// Reads a body; `None` if it is not JSON. One that holds too many items, or makes too much of its length, is taken over as
+/// one, unread.
 pub fn read(body: &[u8], arrival: &Arrival<'_>) -> Option<Delivery> {
     let whole: &RawValue = serde_json::from_slice(body).ok()?;
-    let parts = match serde_json::from_str::<Vec<&RawValue>>(whole.get()) {
-        Ok(parts) if (1..=MOST_ITEMS).contains(&parts.len()) => parts,
-        _ => vec![whole],
-    };
-    let mut delivery = Delivery { items: Vec::new(), other_number: None };
-    for part in parts {
-        read_part(part.get(), arrival, &mut delivery);
+    let parts = serde_json::from_str::<Vec<&RawValue>>(whole.get()).unwrap_or_default();
+    let parts = if parts.is_empty() { vec![whole] } else { parts };
+    let mut items = Items::of(whole.get());
+    let mut other_number = None;
+    if !items::too_many(whole.get(), &parts) {
+        for part in parts {
+            read_part(part.get(), arrival, &mut items, &mut other_number);
+        }
+        if let Some(items) = items.into_vec() {
+            return Some(Delivery { items, other_number });
+        }
     }
-    if delivery.items.len() > MOST_ITEMS {
-        delivery.items = vec![unrecognized::unread(whole.get(), arrival)];
-    }
-    Some(delivery)
+    Some(Delivery { items: vec![unrecognized::unread(whole.get(), arrival)], other_number })
 }
 
-fn read_part(text: &str, arrival: &Arrival<'_>, delivery: &mut Delivery) {
+fn read_part(text: &str, arrival: &Arrival<'_>, items: &mut Items, other_number: &mut Option<String>) {
     let Ok(event) = serde_json::from_str::<Value>(text) else {
-        return delivery.items.push(unrecognized::unread(text, arrival));
+        return items.push(unrecognized::unread(text, arrival));
     };
     if let Some(named) = fields::number_named(&event)
         && arrival.upstream_id.is_some_and(|own| own != named)
     {
-        delivery.other_number.get_or_insert(named);
+        other_number.get_or_insert(named);
     }
     let name = event.get("event").and_then(Value::as_str).unwrap_or_default();
-    let known = match Shape::of(name) {
+    let shape = Shape::of(name);
+    if shape.is_none() && meta::read(&event, arrival, items) {
+        return;
+    }
+    let known = match shape {
         Some(Shape::Status(status)) => status::read(status, &event, arrival),
         Some(Shape::Message(source)) => message::read(name, source, &event, arrival),
         Some(Shape::Number) => number::read(name, &event, arrival),
         Some(Shape::Lead) => lead::read(name, &event, arrival),
         Some(Shape::Call) => call::read(name, &event, arrival),
         Some(Shape::NativeCall) => call::read_native(name, &event, arrival),
-        None => match meta::read(&event, arrival) {
-            Some(items) => return delivery.items.extend(items),
-            None => None,
-        },
+        None => None,
     };
-    delivery.items.push(known.unwrap_or_else(|| unrecognized::as_it_came(name, text, &event, arrival)));
+    items.push(known.unwrap_or_else(|| unrecognized::as_it_came(name, text, &event, arrival)));
 }
 
 /// What an event's name says about its shape.

@@ -1,6 +1,7 @@
 //! Bodies, and what they are read as.
 
 mod batches;
+mod bounds;
 mod calls_and_leads;
 mod everything;
 mod identities;
