@@ -47,6 +47,11 @@ pub(super) fn of_whole(name: &str, event: &Value, arrival: &Arrival<'_>) -> Even
     of_text(name, &event.to_string(), !marked, arrival)
 }
 
+/// Of an event about something that stays: whatever id it tells is that thing's, so that only a time marks the event.
+pub(super) fn of_news(name: &str, event: &Value, arrival: &Arrival<'_>) -> EventIdentity {
+    of_text(name, &event.to_string(), !tells_time(event), arrival)
+}
+
 /// Of an event that can be told from others by its text alone.
 pub(super) fn of_text(name: &str, text: &str, by_hour: bool, arrival: &Arrival<'_>) -> EventIdentity {
     let hour = if by_hour { arrival.delivered_at.as_second().div_euclid(3600).to_string() } else { String::new() };

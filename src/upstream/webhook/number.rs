@@ -15,6 +15,6 @@ pub(super) fn read(name: &str, event: &Value, arrival: &Arrival<'_>) -> Option<I
         error_code: of.text(&["errorCode"]),
         extra: of.rest(),
     };
-    let identity = identity::of_whole(name, event, arrival);
+    let identity = identity::of_news(name, event, arrival);
     Some(Item::Event(arrival.inbound(name, at, Happening::Number(change)), identity))
 }

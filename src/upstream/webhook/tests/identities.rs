@@ -77,6 +77,10 @@ fn without_either_it_is_news_again_after_the_hour() {
     let degraded = event("number.health_degraded", &json!({ "numberId": "wn_88aa", "score": 1 }));
     assert_eq!(identity_at(NOW, &degraded), identity_at(SOON, &degraded));
     assert_ne!(identity_at(NOW, &degraded), identity_at("2027-01-14T10:00:00Z", &degraded));
+    // The id is the number's, as everywhere in Pilot Status's answers.
+    let closed = event("number.health", &json!({ "id": "wn_88aa", "state": "CLOSE" }));
+    assert_eq!(identity_at(NOW, &closed), identity_at(SOON, &closed));
+    assert!(!same(&closed, &closed), "the same news of a number a day later is news");
     let worse = event("number.health_degraded", &json!({ "numberId": "wn_88aa", "score": 2 }));
     assert_ne!(identity_at(NOW, &degraded), identity_at(NOW, &worse));
     assert!(!same(&json!({}), &json!({})) && !same(&json!("odd"), &json!("odd")));
