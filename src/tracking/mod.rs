@@ -35,6 +35,9 @@ use crate::{
     vault::Vault,
 };
 
+/// So many things that a body tells are recorded in one commit, between two of which others write.
+const STEP: usize = 200;
+
 /// What becomes of what comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -151,7 +154,8 @@ impl Tracking {
         Ok(number)
     }
 
-    /// Reads a body and records all that it tells in one commit. The path and the signature prove at which number it came in,
+    /// Reads a body and records all that it tells, step by step. If a step fails, those before it stay, and the sender tries
+    /// again: what is told twice is recorded once. The path and the signature prove at which number it came in,
     /// whatever number it names itself.
     async fn record(
         &self,
@@ -175,8 +179,12 @@ impl Tracking {
         if delivery.other_number.is_some() {
             tracing::warn!(number = %number.name, "a webhook names another number than the one it came in at");
         }
-        let entries = delivery.items.into_iter().map(|item| self.entry(number, item, policy)).collect();
-        let recorded = self.store.record(&number.name, entries).await?;
+        let mut recorded = Vec::with_capacity(delivery.items.len());
+        let mut items = delivery.items.into_iter();
+        while items.len() > 0 {
+            let step = items.by_ref().take(STEP).map(|item| self.entry(number, item, policy)).collect();
+            recorded.extend(self.store.record(&number.name, step).await?);
+        }
         tracing::debug!(number = %number.name, ?recorded, "taken in");
         Ok(Intake(recorded))
     }

@@ -4,6 +4,7 @@ use pilotgate::{
     domain::inbound::{Happening, InboundKind, InboundMessage, Quoted},
     store,
 };
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Open, inbound, received, recorded};
@@ -51,6 +52,30 @@ async fn a_bad_event_in_a_batch_takes_no_other_with_it() {
     assert_eq!(trail, ["PENDING", "QUEUED", "SENT", "DELIVERED"].map(|word| format!("MESSAGE_STATUS_{word}")));
     assert_eq!(log_length(&mut client).await, 8);
     world.end((frames, client, open.store), open.gateway).await;
+}
+
+#[tokio::test]
+async fn a_long_body_is_recorded_in_steps_and_once_even_if_one_of_them_fails() {
+    let world = World::new().await;
+    let open = Open::new(&world).await;
+    let batch: Vec<_> = (0..450).map(|n| received(&format!("cm_{n}"), &format!("{n}"))).collect();
+    let batch = json!(batch).to_string();
+    let database = rusqlite::Connection::open(world.settings().store.directory.join("pilotgate.db")).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON events WHEN (SELECT count(*) FROM events) >= 300 \
+                BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    database.execute_batch(full).unwrap();
+    assert_eq!(open.post(&batch).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let texts = async || {
+        let events = inbound(&*open.store).await;
+        events.iter().map(|event| message_of(&event.what).text.clone()).collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = (0..450).map(|n| n.to_string()).collect();
+    assert_eq!(texts().await, expected[..200]);
+    database.execute_batch("DROP TRIGGER full").unwrap();
+    drop(database);
+    assert_eq!(open.post(&batch).await, recorded());
+    assert_eq!(texts().await, expected);
+    world.end(open.store, open.gateway).await;
 }
 
 #[tokio::test]
