@@ -3,8 +3,8 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
-    http::{HeaderMap, StatusCode},
+    extract::{FromRequest, Path, Request, State},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -12,14 +12,13 @@ use serde_json::json;
 use super::Door;
 use crate::{tracking::IntakeError, upstream::webhook::SIGNATURE_HEADER};
 
-/// Hands the bytes over as they came: the signature covers them and nothing else.
-pub(super) async fn receive(
-    State(door): State<Door>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let body = match body {
+/// Hands the bytes over as they came: the signature covers them and nothing else. Reads them only if the path is known.
+pub(super) async fn receive(State(door): State<Door>, Path(token): Path<String>, request: Request) -> Response {
+    if !door.tracking.is_taken_at(&token) {
+        return answer(StatusCode::NOT_FOUND, "unknown path");
+    }
+    let signature = request.headers().get(SIGNATURE_HEADER).cloned();
+    let body = match Bytes::from_request(request, &()).await {
         Ok(body) => body,
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             door.tracking.refused_as_too_large();
@@ -27,7 +26,7 @@ pub(super) async fn receive(
         }
         Err(broken_off) => return broken_off.into_response(),
     };
-    let signature = headers.get(SIGNATURE_HEADER).and_then(|value| value.to_str().ok());
+    let signature = signature.as_ref().and_then(|value| value.to_str().ok());
     match door.tracking.ingest(&token, signature, &body).await {
         Ok(_) => answer(StatusCode::OK, "recorded"),
         Err(IntakeError::UnknownPath | IntakeError::UnknownNumber) => answer(StatusCode::NOT_FOUND, "unknown path"),

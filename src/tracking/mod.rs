@@ -96,6 +96,16 @@ impl Tracking {
         Self { store, keys, vault, sources, options, pulses, tally: Arc::default() }
     }
 
+    /// Whether webhooks are taken at this path; notes the refusal if not. To be asked before a body is read, so that one that
+    /// is for nobody costs nothing.
+    pub fn is_taken_at(&self, path_token: &str) -> bool {
+        let known = self.keys.behind(path_token).is_some();
+        if !known {
+            self.tally.count(&Err(IntakeError::UnknownPath));
+        }
+        known
+    }
+
     /// Checks a webhook, reads it and records what it tells.
     pub async fn ingest(&self, path_token: &str, signature: Option<&str>, body: &[u8]) -> Result<Intake, IntakeError> {
         let taken = match self.admit(path_token, signature, body) {

@@ -1,8 +1,14 @@
 //! What is refused, how, and that it is counted.
 
+use std::time::Duration;
+
 use pilotgate::tracking::Verdicts;
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{Open, inbound, received, recorded};
 use crate::support::{PATH_TOKEN, World, signature};
@@ -52,5 +58,21 @@ async fn each_refusal_has_a_code_and_a_count() {
         store_failure: 1,
     };
     assert_eq!(open.gateway.verdicts(), expected);
+    world.end(open.store, open.gateway).await;
+}
+
+#[tokio::test]
+async fn nothing_is_read_of_a_body_that_is_for_nobody() {
+    let world = World::new().await;
+    let open = Open::new(&world).await;
+    let mut caller = TcpStream::connect(open.gateway.http()).await.unwrap();
+    // A body that never comes.
+    let head = "POST /webhooks/0123456789abcdef0123456789abcdee HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n";
+    caller.write_all(head.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    let answered = tokio::time::timeout(Duration::from_secs(20), caller.read_exact(&mut status)).await;
+    answered.expect("it waits for the body").unwrap();
+    assert_eq!(&status, b"HTTP/1.1 404");
+    assert_eq!(open.gateway.verdicts(), Verdicts { unknown_path: 1, ..Verdicts::default() });
     world.end(open.store, open.gateway).await;
 }
