@@ -66,7 +66,8 @@ pub struct ReconcileOptions {
     pub read_horizon: Duration,
     /// The wait before a text in doubt is looked for in the history.
     pub doubt_first: Duration,
-    /// The wait before a claim is read again that was not confirmed, doubled a few times.
+    /// The wait before a claim is read again that was not confirmed, doubled a few times; and before anything is read again
+    /// whose reading was not answered, doubled up to `longest`.
     pub claim_retry: Duration,
 }
 
@@ -247,16 +248,35 @@ impl Parts {
         self.counters.polls.fetch_add(1, Relaxed);
         let reading = self.reader.upstream.message(pass.slot(), &number.key, id).await;
         drop(pass);
-        let facts = match reading {
+        match reading {
             Ok(reading) => {
                 pace.answered();
-                reading.into_facts(self.reader.sources.now())
+                let facts = reading.into_facts(self.reader.sources.now());
+                self.record(number, pace, vec![(check, facts)]).await
             }
-            Err(error) if self.holds_number(number, pace, &error) => return Ok(()),
-            // Others have their turn, even if this one is never answered.
-            Err(_) => Vec::new(),
-        };
-        self.record(number, vec![(check, facts)]).await
+            Err(error) => self.not_read(number, pace, check, &error).await,
+        }
+    }
+
+    /// Puts off what could not be read, unless its whole number is held. What was not answered has told nothing, so that it
+    /// uses up neither a claim nor any of the reads; others have their turn, even if this one is never answered.
+    async fn not_read(
+        &self,
+        number: &Number,
+        pace: &Pace,
+        check: DueCheck,
+        error: &ReadError,
+    ) -> Result<(), StoreError> {
+        if self.holds_number(number, pace, error) {
+            return Ok(());
+        }
+        if !matches!(error, ReadError::Unavailable { .. }) {
+            return self.record(number, pace, vec![(check, Vec::new())]).await;
+        }
+        let id = check.message.origins.message_id;
+        let again = plan::unanswered(&self.options, pace.unread(id), self.reader.sources.now());
+        let put_off = Checked { id, due: check.due, facts: Vec::new(), then: (check.checks, Some(again)) };
+        self.reader.store.checked(vec![put_off]).await.map(drop)
     }
 
     async fn look_for(&self, number: &Number, pace: &Pace, check: DueCheck) -> Result<(), StoreError> {
@@ -275,19 +295,19 @@ impl Parts {
                     self.pulses.missed(&number.name);
                 }
             }
-            Err(RefreshError::Upstream(error)) if self.holds_number(number, pace, &error) => return Ok(()),
-            Err(RefreshError::Upstream(_)) => {}
+            Err(RefreshError::Upstream(error)) => return self.not_read(number, pace, check, &error).await,
             Err(RefreshError::Store(error)) => return Err(error),
         }
         // Of no effect if it was found: then it has become due anew.
-        self.record(number, vec![(check, Vec::new())]).await
+        self.record(number, pace, vec![(check, Vec::new())]).await
     }
 
     /// Records what was read.
-    async fn record(&self, number: &Number, read: Vec<(DueCheck, Vec<Fact>)>) -> Result<(), StoreError> {
+    async fn record(&self, number: &Number, pace: &Pace, read: Vec<(DueCheck, Vec<Fact>)>) -> Result<(), StoreError> {
         let (now, trust) = (self.reader.sources.now(), self.trust(number));
         let mut signs = Vec::with_capacity(read.len());
         let checked = read.into_iter().map(|(check, facts)| {
+            pace.read(check.message.origins.message_id);
             signs.push((check.claimed.is_some(), tells_of_webhooks(&check.message, &facts)));
             let then = plan::next_check(&self.options, &check, trust, now);
             Checked { id: check.message.origins.message_id, due: check.due, facts, then }

@@ -1,6 +1,7 @@
 //! The pace at which a number is polled: so many calls a second, none while it is paused, and only what sends leave free.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -10,7 +11,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::upstream::{Slot, Upstream};
+use crate::{
+    domain::ids::MessageId,
+    upstream::{Slot, Upstream},
+};
 
 /// Looking for doubts may take this part of a number's calls.
 const DOUBTS: f64 = 0.2;
@@ -26,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long no pages are read where they did not help.
 const PAGES_SHUT: Duration = Duration::from_secs(600);
+
+/// Messages at most whose unanswered reads are counted. Beyond, all are counted anew, which only reads them sooner.
+const MOST_UNREAD: usize = 1000;
 
 /// The pace of one number.
 pub(in crate::tracking) struct Pace {
@@ -46,6 +53,8 @@ struct State {
     paused: Instant,
     pages_shut: Instant,
     failures: u32,
+    /// How often in a row the read of a message was not answered.
+    unread: HashMap<MessageId, u32>,
 }
 
 /// Tokens that flow in at a rate, up to a number. What is taken beyond has to be waited for.
@@ -67,6 +76,7 @@ impl Pace {
             paused: now,
             pages_shut: now,
             failures: 0,
+            unread: HashMap::new(),
         };
         Self { state: Mutex::new(state), places }
     }
@@ -127,6 +137,22 @@ impl Pace {
         let pause = FIRST_PAUSE.saturating_mul(1 << state.failures.min(16)).min(LONGEST_PAUSE);
         state.failures = state.failures.saturating_add(1);
         state.paused = state.paused.max(Instant::now() + pause);
+    }
+
+    /// The read of this message was not answered. Returns how often that was so in a row.
+    pub(super) fn unread(&self, id: MessageId) -> u32 {
+        let unread = &mut self.lock().unread;
+        if unread.len() >= MOST_UNREAD && !unread.contains_key(&id) {
+            unread.clear();
+        }
+        let times = unread.entry(id).or_default();
+        *times = times.saturating_add(1);
+        *times
+    }
+
+    /// It was.
+    pub(super) fn read(&self, id: MessageId) {
+        self.lock().unread.remove(&id);
     }
 
     /// Pages did not help.
@@ -226,6 +252,19 @@ mod tests {
         pace.answered();
         pace.unanswered();
         assert_eq!(passed(&pace, &upstream, 1).await, [1_000]);
+    }
+
+    #[tokio::test]
+    async fn reads_without_an_answer_are_counted_by_message_and_in_a_row() {
+        let pace = pace(5.0);
+        let id = |n| MessageId::from_uuid(uuid::Uuid::from_u128(n));
+        assert_eq!([1, 1, 2, 1].map(|n| pace.unread(id(n))), [1, 2, 1, 3]);
+        pace.read(id(1));
+        assert_eq!([1, 2].map(|n| pace.unread(id(n))), [1, 2]);
+        for n in 3..5 * MOST_UNREAD as u128 {
+            pace.unread(id(n));
+        }
+        assert!(pace.lock().unread.len() <= MOST_UNREAD);
     }
 
     #[tokio::test(start_paused = true)]

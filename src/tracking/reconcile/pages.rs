@@ -106,7 +106,7 @@ impl Parts {
                     None => left.push(check),
                 }
             }
-            self.record(number, read).await?;
+            self.record(number, pace, read).await?;
             // Further pages have to tell of more messages than they cost calls.
             if !(1..wanted.len()).contains(&told.behind) {
                 break;

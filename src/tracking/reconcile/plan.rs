@@ -65,6 +65,12 @@ pub(super) fn next_check(
     (checks, within.then_some(next))
 }
 
+/// When a message is due next whose reading at `now` was not answered, so many times in a row by now. Neither a claim nor a
+/// horizon ends that: nothing was learned.
+pub(super) fn unanswered(options: &ReconcileOptions, times: u32, now: Timestamp) -> Timestamp {
+    later(now, doubled(options.claim_retry, times.saturating_sub(1)).min(options.longest))
+}
+
 fn waits(options: &ReconcileOptions, message: &Message, trust: f64) -> Option<Waits> {
     let trusting = |first: Duration| first + options.silence.saturating_sub(first).mul_f64(trust.clamp(0.0, 1.0));
     let (due, first, horizon) = match message.status {
@@ -214,6 +220,12 @@ mod tests {
         let claimed = |status| DueCheck { claimed: Some(Status::Read), ..reached(status, 100) };
         assert_eq!(waits_of(claimed(Status::Sent), 0.0, 8), [1, 2, 4, 8, 5, 10, 20, 40]);
         assert_eq!(waits_of(claimed(Status::Canceled), 0.0, 8), [1, 2, 4, 8]);
+    }
+
+    #[test]
+    fn what_is_not_answered_is_read_again_ever_later() {
+        let waits = [1, 2, 3, 10, 11, 1000].map(|times| unanswered(&options(), times, at(7)).duration_since(at(7)));
+        assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 4, 512, 900, 900]);
     }
 
     #[test]

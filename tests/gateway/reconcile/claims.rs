@@ -134,3 +134,34 @@ async fn a_reading_that_lags_behind_is_repeated_soon() {
     assert_eq!(reads(&world).len(), 4);
     world.end((frames, client), gateway).await;
 }
+
+#[tokio::test]
+async fn reads_without_an_answer_use_up_no_claim() {
+    let world = World::new().await;
+    let mut settings = policy(&world, ReadBack::Terminal);
+    // As for a message that was delivered longer ago than this.
+    settings.reconcile.read_horizon = millis(0);
+    let later = serde_json::json!({ "read_after": 400 });
+    world.double.control().patch_switches(later.as_object().unwrap()).unwrap();
+    let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
+    let mut client = client(&gateway).await;
+    let mut frames = follow(&mut client, from_earliest()).await;
+    let id = send(&mut client, text(READER, "x")).await;
+    let expected = [(Pending, Ours), (Queued, SendReply), (Sent, Webhook), (Delivered, Poll)];
+    assert_eq!(told(&mut frames, &id, 4).await, expected);
+    // No answer once, and then as many that lag behind as a claim outlives. Each read counts for both faults.
+    let outage = Fault { times: Some(1), status: Some(503), ..Fault::new(On::Status, FaultKind::Http) };
+    let lagging = Fault {
+        times: Some(5),
+        status: Some(200),
+        body: Some(serde_json::json!({ "status": "DELIVERED" })),
+        ..Fault::new(On::Status, FaultKind::Http)
+    };
+    let before = reads(&world).len();
+    for fault in [outage, lagging] {
+        world.double.control().add_fault(fault).unwrap();
+    }
+    assert_eq!(told(&mut frames, &id, 1).await, [(Read, Poll)]);
+    assert_eq!((reads(&world).len() - before, gateway.reconciled().unanswered), (6, 1));
+    world.end((frames, client), gateway).await;
+}
