@@ -25,7 +25,8 @@ impl Default for FirstChecks {
 /// Messages of one number that are due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DueChecks {
-    /// Those with a claim first, then the longest due.
+    /// Those with a claim first, then the longest due. Claims are no more than half of what was asked for, so that made-up
+    /// ones keep nothing else from being read.
     pub due: Vec<DueCheck>,
     /// When the next one is due that is not among these; some time up to `at` if some that are due by then are left out.
     pub next: Option<Timestamp>,

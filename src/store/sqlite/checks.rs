@@ -35,7 +35,8 @@ impl News {
 }
 
 /// Notes with a message that is being saved when it is due, if there are news. A claim that is not confirmed by them goes on
-/// being pursued.
+/// being pursued; one that is repeated meanwhile is due at once, keeps its turn and its count, so that whoever makes claims
+/// up has no more reads for it.
 pub(super) fn note(writing: &mut Writing<'_>, seq: i64, message: &Message) -> Result<(), StoreError> {
     let News { fact, claim } = mem::take(&mut writing.news);
     if let Some((at, status)) = claim {
@@ -43,8 +44,10 @@ pub(super) fn note(writing: &mut Writing<'_>, seq: i64, message: &Message) -> Re
         writing
             .db
             .prepare_cached(
-                "UPDATE messages SET check_at = ?2, checks = 0,
-                                     claimed = coalesce(max(claimed, ?3), claimed, ?3)
+                "UPDATE messages SET
+                    check_at = iif(claimed >= ?3, coalesce(min(check_at, ?2), ?2), ?2),
+                    checks = iif(claimed >= ?3, checks, 0),
+                    claimed = coalesce(max(claimed, ?3), claimed, ?3)
                  WHERE seq = ?1",
             )?
             .execute((seq, at.as_microsecond(), open))?;
@@ -89,8 +92,8 @@ pub(super) fn due(db: &Connection, number: &NumberName, at: Timestamp, limit: us
     let others = "SELECT check_at, checks, claimed, record FROM messages
                   WHERE number = ?1 AND check_at <= ?2 AND claimed IS NULL ORDER BY check_at LIMIT ?3";
     let mut due = Vec::new();
-    for sql in [claimed, others] {
-        let left = i64::try_from(limit - due.len()).unwrap_or(i64::MAX);
+    for (sql, up_to) in [(claimed, limit.div_ceil(2)), (others, limit)] {
+        let left = i64::try_from(up_to - due.len()).unwrap_or(i64::MAX);
         let mut statement = db.prepare_cached(sql)?;
         let mut rows = statement.query((number.as_str(), at.as_microsecond(), left))?;
         while let Some(row) = rows.next()? {

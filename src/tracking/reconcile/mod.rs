@@ -204,7 +204,7 @@ impl Parts {
         if !put_off.is_empty() {
             self.reader.store.checked(put_off).await?;
         }
-        let left = self.read_pages(number, pace, reads).await?;
+        let left = plan::by_turns(self.read_pages(number, pace, reads).await?);
         // A few at a time, so that a claim that comes does not wait for all of them.
         let few = (self.options.per_second * 2.0).max(4.0) as usize;
         let reads = stream::iter(left.into_iter().take(few)).map(Ok::<_, StoreError>);

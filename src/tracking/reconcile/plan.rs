@@ -1,6 +1,6 @@
 //! When a message is read back: arithmetic, and nothing else.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -69,6 +69,19 @@ pub(super) fn next_check(
 /// horizon ends that: nothing was learned.
 pub(super) fn unanswered(options: &ReconcileOptions, times: u32, now: Timestamp) -> Timestamp {
     later(now, doubled(options.claim_retry, times.saturating_sub(1)).min(options.longest))
+}
+
+/// A claim, another one, and so on, each kind in its order: claims are read soon, and may be made up.
+pub(super) fn by_turns(checks: Vec<DueCheck>) -> Vec<DueCheck> {
+    let (claims, others): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| check.claimed.is_some());
+    let (mut claims, mut others) = (claims.into_iter(), others.into_iter());
+    iter::from_fn(|| {
+        let turn = [claims.next(), others.next()];
+        turn.iter().any(Option::is_some).then_some(turn)
+    })
+    .flatten()
+    .flatten()
+    .collect()
 }
 
 fn waits(options: &ReconcileOptions, message: &Message, trust: f64) -> Option<Waits> {
@@ -226,6 +239,18 @@ mod tests {
     fn what_is_not_answered_is_read_again_ever_later() {
         let waits = [1, 2, 3, 10, 11, 1000].map(|times| unanswered(&options(), times, at(7)).duration_since(at(7)));
         assert_eq!(waits.map(|wait| wait.as_secs()), [1, 2, 4, 512, 900, 900]);
+    }
+
+    #[test]
+    fn claims_and_others_are_read_by_turns() {
+        let at_second = |claimed, second| DueCheck { claimed, ..reached(Status::Sent, second) };
+        let claim = |second| at_second(Some(Status::Read), second);
+        let other = |second| at_second(None, second);
+        let order = |checks: Vec<DueCheck>| -> Vec<i64> {
+            by_turns(checks).iter().map(|check| check.due.duration_since(at(0)).as_secs()).collect()
+        };
+        assert_eq!(order(vec![other(11), other(12), claim(1), claim(2), claim(3), claim(4)]), [1, 11, 2, 12, 3, 4]);
+        assert_eq!(order(vec![claim(1), other(11), other(12), other(13)]), [1, 11, 12, 13]);
     }
 
     #[test]

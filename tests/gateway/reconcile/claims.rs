@@ -13,7 +13,8 @@ use pilotgate::{
 
 use super::{millis, reads, soon, told};
 use crate::support::{
-    PATH_TOKEN, READER, STUCK, World, client, follow, from_earliest, get, next_updates, send, text, until,
+    PATH_TOKEN, READER, STUCK, World, client, follow, from_earliest, get, message_until, next_updates, send, text,
+    until,
 };
 
 /// Webhooks come in unsigned and are read back under this policy. Nothing else is read back for an hour.
@@ -164,4 +165,36 @@ async fn reads_without_an_answer_use_up_no_claim() {
     assert_eq!(told(&mut frames, &id, 1).await, [(Read, Poll)]);
     assert_eq!((reads(&world).len() - before, gateway.reconciled().unanswered), (6, 1));
     world.end((frames, client), gateway).await;
+}
+
+#[tokio::test]
+async fn made_up_claims_do_not_take_every_poll_from_the_others() {
+    let world = World::new().await;
+    let mut settings = policy(&world, ReadBack::Terminal);
+    (settings.reconcile.first, settings.reconcile.read_first) = (millis(40), millis(40));
+    (settings.reconcile.per_second, settings.reconcile.longest) = (5.0, millis(100));
+    let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
+    let mut client = client(&gateway).await;
+    world.double.control().add_fault(Fault::new(On::Webhook, FaultKind::WebhookDrop)).unwrap();
+    let mut made_up = Vec::new();
+    for n in 0..12 {
+        let id = send(&mut client, text(STUCK, &format!("{n}"))).await;
+        made_up.push(get(&mut client, &id).await.upstream_id);
+    }
+    let flood = async {
+        loop {
+            for upstream_id in &made_up {
+                forge(&gateway, "message.read", upstream_id).await;
+            }
+        }
+    };
+    let other = async {
+        let id = send(&mut client, text(READER, "nobody tells of it by webhook")).await;
+        message_until(&mut client, &id, |message| message.read_time.is_some()).await;
+    };
+    tokio::select! {
+        () = flood => {}
+        () = other => {}
+    }
+    world.end(client, gateway).await;
 }

@@ -213,6 +213,38 @@ pub async fn other_news_leave_a_claim_and_do_not_put_it_off(store: Arc<dyn Store
     assert_eq!(due(store, 1_000, 10).await.0, []);
 }
 
+pub async fn a_claim_that_is_repeated_keeps_its_turn_and_its_count(store: Arc<dyn Store>) {
+    let store = &*store;
+    send(store, draft(1), ids("u1", "-", "-")).await;
+    for second in [10, 20, 30] {
+        claim(store, "u1", reached(Delivered, second)).await;
+    }
+    assert_eq!(due(store, 100, 10).await.0, [(id(1), 10, 0, Some(Delivered))]);
+    assert_eq!(read(store, 1, 10, vec![], (1, Some(900))).await, 0);
+    // Due at once, once more or for less, and yet no claim that was never read.
+    claim(store, "u1", reached(Sent, 40)).await;
+    claim(store, "u1", reached(Delivered, 41)).await;
+    assert_eq!(due(store, 100, 10).await.0, [(id(1), 40, 1, Some(Delivered))]);
+    // A further one is.
+    claim(store, "u1", reached(Read, 50)).await;
+    assert_eq!(due(store, 100, 10).await.0, [(id(1), 50, 0, Some(Read))]);
+}
+
+pub async fn claims_are_half_of_what_is_due_at_most(store: Arc<dyn Store>) {
+    let store = &*store;
+    for n in 1..=3 {
+        send(store, draft(n), ids(&format!("u{n}"), "-", "-")).await;
+        claim(store, &format!("u{n}"), reached(Delivered, 1)).await;
+    }
+    send(store, draft(4), ids("u4", "-", "-")).await;
+    let (due, next) = due(store, 100, 4).await;
+    assert_eq!(
+        due.into_iter().map(|due| (due.0, due.3.is_some())).collect::<Vec<_>>(),
+        [(id(1), true), (id(2), true), (id(4), false)]
+    );
+    assert!(next.is_some_and(|next| next <= 100), "one is left out");
+}
+
 pub async fn a_claim_waits_for_its_message_and_is_due_when_that_is_known(store: Arc<dyn Store>) {
     let store = &*store;
     assert_eq!(claim(store, "u1", reached(Delivered, 3)).await, Early);

@@ -100,6 +100,8 @@ macro_rules! conformance {
             checks::news_that_come_while_it_is_read_are_not_put_off,
             checks::a_claim_is_told_by_nobody_and_due_at_once,
             checks::other_news_leave_a_claim_and_do_not_put_it_off,
+            checks::a_claim_that_is_repeated_keeps_its_turn_and_its_count,
+            checks::claims_are_half_of_what_is_due_at_most,
             checks::a_claim_waits_for_its_message_and_is_due_when_that_is_known,
             checks::a_claim_about_a_doubt_settles_it_by_its_reading_alone,
             outbox::a_queued_message_is_due_at_once,
