@@ -229,6 +229,8 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         registration: registration::Options {
             check_interval: settings.webhooks.check_interval.0,
             on_drift: settings.webhooks.on_drift,
+            // What happened goes with its update, and a status that waits for its message with those.
+            remembered: settings.retention.events.0.min(settings.retention.early.0),
         },
         tenant_key,
         shutdown_deadline: settings.shutdown.deadline.0,

@@ -1,10 +1,13 @@
 //! One look at a number's webhook, and what is done about what it shows.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::{
     Drift, OnDrift, RegistrationError, Shared,
     find::{Found, Wanted, find, hook_name},
+    missed::Missed,
 };
 use crate::{
     domain::{ids::NumberName, secret::WebhookUrl},
@@ -22,20 +25,31 @@ pub(super) struct Known {
     drift: Vec<Drift>,
     others: Vec<String>,
     /// Whether deliveries may have been missed since the log was last read.
-    log_is_due: bool,
+    pub(super) log_is_due: bool,
     /// The newest row of the log that was read.
     pub(super) log_read_to: Option<Timestamp>,
+    /// What was not delivered of the rows that were read last.
+    pub(super) missed: HashSet<Missed>,
 }
 
 impl Known {
     /// Nothing. While this process was not there, deliveries may have been missed.
-    pub(super) const fn new() -> Self {
-        Self { id: None, stands: None, drift: Vec::new(), others: Vec::new(), log_is_due: true, log_read_to: None }
+    pub(super) fn new() -> Self {
+        Self {
+            id: None,
+            stands: None,
+            drift: Vec::new(),
+            others: Vec::new(),
+            log_is_due: true,
+            log_read_to: None,
+            missed: HashSet::new(),
+        }
     }
 }
 
 impl Shared {
-    /// Looks at the webhook of a number, makes it as it should be, and reads what was missed.
+    /// Looks at the webhook of a number, makes it as it should be, and reads what was missed. That at every look: while only
+    /// the way in is closed, nothing but the log tells.
     pub(super) async fn check(&self, name: &NumberName, known: &mut Known) -> Result<(), RegistrationError> {
         let number = self.keys.get(name);
         let Some((number, url)) = number.and_then(|number| Some((number, number.webhook.as_ref()?.url.as_ref()?)))
@@ -49,11 +63,10 @@ impl Shared {
             // What keeps us from Pilot Status may keep Pilot Status from us.
             known.log_is_due = true;
         }
-        if let Some(id) = registered?.filter(|_| known.log_is_due) {
-            self.read_log(number, &access, &id, known).await?;
-            known.log_is_due = false;
+        match registered? {
+            Some(id) => self.read_log(number, &access, &id, known).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The id of the webhook, if it is there in the end.

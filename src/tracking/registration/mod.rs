@@ -40,6 +40,8 @@ pub struct Options {
     pub check_interval: Duration,
     /// What is done about one that is not as it should be.
     pub on_drift: OnDrift,
+    /// For how long an event is remembered that was taken in: what the log tells of before that is not taken.
+    pub remembered: Duration,
 }
 
 /// What is done about a webhook that somebody else paused, changed or deleted.
