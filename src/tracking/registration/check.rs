@@ -10,7 +10,7 @@ use super::{
     missed::Missed,
 };
 use crate::{
-    domain::{ids::NumberName, secret::WebhookUrl},
+    domain::ids::NumberName,
     keys::Number,
     upstream::{EVENTS, Hook, HookAccess, HookChange, ReadError, RefusalClass},
 };
@@ -151,8 +151,8 @@ impl Shared {
         if !dropped.is_empty() {
             tracing::info!(number = %number.name, ?dropped, "pilot status does not offer these events for the number");
         }
-        let url: WebhookUrl = hook.url.clone().unwrap_or(wanted.url);
-        let stands = Wanted { url, events };
+        // An address that was not taken as it was written is not the gateway's.
+        let stands = Wanted { events, ..wanted };
         let left = stands.drift(&hook);
         known.stands = Some(stands);
         Ok(left)

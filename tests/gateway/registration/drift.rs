@@ -139,3 +139,25 @@ async fn events_that_pilot_status_does_not_offer_are_no_drift() {
     gateway.shutdown().await;
     world.double.shutdown().await;
 }
+
+#[tokio::test]
+async fn an_address_that_is_answered_otherwise_than_written_is_told() {
+    let world = World::new().await;
+    let control = world.double.control();
+    let elsewhere = json!({
+        "id": "hook-1", "name": "pilotgate wn_sandbox", "url": "https://elsewhere.example.com/hook", "active": true,
+        "events": EVENTS,
+    });
+    // An empty list, and then the answer to the write. Each call counts for both.
+    for (status, body, calls) in [(200, json!([]), 1), (201, elsewhere, 2)] {
+        let times = Some(calls);
+        let answer = Fault { status: Some(status), body: Some(body), times, ..Fault::new(On::Any, FaultKind::Http) };
+        control.add_fault(answer).unwrap();
+    }
+    let mut settings = settings(&world);
+    settings.webhooks.check_interval = Span(Duration::from_secs(3600));
+    let gateway = start(settings).await;
+    until(|| state(&gateway).writes == 1 && state(&gateway).drift == [Drift::Address]).await;
+    gateway.shutdown().await;
+    world.double.shutdown().await;
+}
