@@ -1,12 +1,21 @@
 //! Reading messages back from Pilot Status: one by its id, or a text in doubt by what its number has sent.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use jiff::SignedDuration;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout},
+};
 
 use super::reconcile::Pace;
 use crate::{
     domain::{
+        ids::MessageId,
         inbound::Trust,
         message::{ForeignIds, Message},
         sources::Sources,
@@ -27,6 +36,15 @@ const MOST_ALIKE: usize = 20;
 /// A longer history is not looked through for a doubt.
 const MOST_PAGES: usize = 10;
 
+/// A message that was read for whoever asked is not read for anybody who asks again within this time.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Messages at most that are read at once for those who ask, and no more than half of all calls.
+const MOST_ASKED: usize = 16;
+
+/// How long to wait for one of these places.
+const PLACE_WAIT: Duration = Duration::from_secs(5);
+
 /// Reads messages back. Clones are the same.
 #[derive(Clone)]
 pub struct Reader {
@@ -35,6 +53,14 @@ pub struct Reader {
     pub(super) keys: Arc<KeyRing>,
     pub(super) vault: Vault,
     pub(super) sources: Sources,
+    asked: Arc<Asked>,
+}
+
+/// What is read for those who ask, so that asking over and over takes nothing from sends.
+struct Asked {
+    places: Semaphore,
+    /// When messages were asked for last.
+    last: Mutex<HashMap<MessageId, Instant>>,
 }
 
 /// Why a message was not read back.
@@ -58,20 +84,25 @@ pub(super) enum Leaves<'a> {
 
 impl Reader {
     /// Puts the parts together.
-    pub const fn new(
-        store: Arc<dyn Store>,
-        upstream: Upstream,
-        keys: Arc<KeyRing>,
-        vault: Vault,
-        sources: Sources,
-    ) -> Self {
-        Self { store, upstream, keys, vault, sources }
+    pub fn new(store: Arc<dyn Store>, upstream: Upstream, keys: Arc<KeyRing>, vault: Vault, sources: Sources) -> Self {
+        let places = Semaphore::new((upstream.max_in_flight() / 2).clamp(1, MOST_ASKED));
+        let asked = Arc::new(Asked { places, last: Mutex::default() });
+        Self { store, upstream, keys, vault, sources, asked }
     }
 
     /// Reads the message from Pilot Status now and merges what it says. A message in doubt is looked for in what the
-    /// number has sent; another one that Pilot Status has no id for yet is returned as it is.
+    /// number has sent; another one that Pilot Status has no id for yet is returned as it is, and so is one that was asked
+    /// for a moment ago, whether or not that was answered.
     pub async fn refresh(&self, message: Message) -> Result<Message, RefreshError> {
         let Some(number) = self.keys.get(&message.origins.number) else { return Ok(message) };
+        let asked = message.origins.message_id;
+        if !self.asked.is_turn(asked) {
+            return Ok(message);
+        }
+        let Some(_place) = self.asked.place().await else {
+            self.asked.last().remove(&asked);
+            return Err(ReadError::Unavailable { detail: "too many messages are being read back".to_owned() }.into());
+        };
         let Some(id) = readable_id(&message.ids) else {
             let in_doubt = message.status == Status::InDoubt;
             return if in_doubt { self.look_for(message, number, Leaves::Asked).await } else { Ok(message) };
@@ -156,6 +187,28 @@ impl Reader {
     }
 }
 
+impl Asked {
+    /// Whether a message may be read now; if so, it may not for a while.
+    fn is_turn(&self, id: MessageId) -> bool {
+        let now = Instant::now();
+        let mut last = self.last();
+        last.retain(|_, asked| now.duration_since(*asked) < AGAIN);
+        let is_turn = !last.contains_key(&id);
+        if is_turn {
+            last.insert(id, now);
+        }
+        is_turn
+    }
+
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        timeout(PLACE_WAIT, self.places.acquire()).await.ok()?.ok()
+    }
+
+    fn last(&self) -> MutexGuard<'_, HashMap<MessageId, Instant>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 enum Leave {
     Asked(Slot),
     Polled(super::reconcile::Pass),
@@ -175,4 +228,23 @@ pub(super) fn readable_id(ids: &ForeignIds) -> Option<&str> {
     let upstream = ids.upstream.as_ref().map(|id| id.as_str());
     let external = || ids.external.as_ref().map(|id| id.as_str());
     upstream.or_else(external).or_else(|| ids.correlation.as_ref().map(|id| id.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_asked_for_once_in_a_while_and_few_at_once() {
+        let asked = Asked { places: Semaphore::new(1), last: Mutex::default() };
+        let id = |n| MessageId::from_uuid(uuid::Uuid::from_u128(n));
+        assert_eq!([1, 2, 1, 2].map(|n| asked.is_turn(id(n))), [true, true, false, false]);
+        tokio::time::sleep(AGAIN).await;
+        assert_eq!([1, 1].map(|n| asked.is_turn(id(n))), [true, false]);
+        assert_eq!(asked.last().len(), 1, "those of long ago are forgotten");
+        let place = asked.place().await;
+        assert!(place.is_some() && asked.place().await.is_none());
+        drop(place);
+        assert!(asked.place().await.is_some());
+    }
 }

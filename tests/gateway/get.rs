@@ -1,13 +1,19 @@
 //! Looking a message up.
 
 use pilotgate::{
-    proto::v1::{self, GetMessageRequest, MessageStatus::Read, Origin, UpstreamKey, get_message_request::Key},
+    proto::v1::{
+        self, GetMessageRequest,
+        MessageStatus::{Queued, Read},
+        Origin, UpstreamKey,
+        get_message_request::Key,
+    },
     sandbox::{Fault, FaultKind, On},
 };
 use tonic::Code;
 
 use crate::support::{
-    NUMBER, READER, World, client, client_as, error_of, from_earliest, get, next_update, text, trails, until,
+    NUMBER, READER, STUCK, World, client, client_as, error_of, from_earliest, get, next_update, send, text, trails,
+    until,
 };
 
 fn by_upstream(number: &str, id: &str) -> GetMessageRequest {
@@ -56,6 +62,26 @@ async fn a_refresh_reads_what_no_webhook_told() {
     }
     assert_eq!(origins, [Origin::Gateway, Origin::SendReply, Origin::Poll, Origin::Poll, Origin::Poll]);
     world.end((frames, client), gateway).await;
+}
+
+#[tokio::test]
+async fn who_asks_for_a_refresh_over_and_over_is_answered_from_the_store() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let mut ids = Vec::new();
+    for n in 0..2 {
+        ids.push(send(&mut client, text(STUCK, &format!("{n}"))).await);
+    }
+    for id in ids.iter().cycle().take(40) {
+        let request = GetMessageRequest { key: Some(Key::MessageId(id.clone())), refresh: true };
+        let message = client.get_message(request).await.unwrap().into_inner().message.unwrap();
+        assert_eq!(message.status(), Queued);
+    }
+    let reads = world.double.requests().iter().filter(|seen| seen.path.starts_with("/v1/messages/c")).count();
+    // Once each, and once more each if all that took longer than a message may not be asked for again.
+    assert!((2..40).contains(&reads), "{reads}");
+    world.end(client, gateway).await;
 }
 
 #[tokio::test]

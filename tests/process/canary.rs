@@ -195,7 +195,7 @@ async fn call(place: &Place, haystack: &mut Haystack) {
         let refused = client.send_message(text(READER, &format!("key refused {index}"))).await;
         haystack.add("a key refused", format!("{:?}", refused.unwrap_err()));
     }
-    for (on, id) in [(None, &ids[1]), (Some(On::Status), &ids[1]), (None, &ids[0])] {
+    for (on, id) in [(None, &ids[1]), (Some(On::Status), &ids[2]), (None, &ids[0])] {
         on.map(|on| place.double.control().add_fault(echo(on))).transpose().unwrap();
         let key = Some(v1::get_message_request::Key::MessageId(id.clone()));
         let answer = client.get_message(v1::GetMessageRequest { key, refresh: true }).await;
