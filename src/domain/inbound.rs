@@ -265,6 +265,8 @@ pub struct Unattributed {
 pub enum Trust {
     /// It may.
     Proven,
+    /// It may of a message that its ids name. Of one that only looks like it, not before it was read back.
+    Named,
     /// Not before it was read back.
     Claimed,
 }

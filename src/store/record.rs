@@ -22,7 +22,8 @@ pub struct Sighting {
     pub fact: Fact,
     /// What the message looks like, if that was seen as well.
     pub likeness: Option<Likeness>,
-    /// Whether the fact may be folded in. A claim that tells something new makes its message due to be read back instead.
+    /// Whether the fact may be folded in. A claim that tells something new makes its message due to be read back instead, and
+    /// so does anything less than proven whose message is known by its likeness alone.
     pub trust: Trust,
 }
 

@@ -7,7 +7,7 @@ use pilotgate::{
     store::{self, Accepted, OpenError, Options},
 };
 
-use crate::fixtures::{draft, id, ids, lease, log, of, queued, reached, send, settled, short};
+use crate::fixtures::{at, draft, failed, id, ids, lease, log, main, of, queued, reached, send, settled, short};
 
 #[tokio::test]
 async fn is_made_for_its_owner_alone() {
@@ -95,5 +95,37 @@ async fn of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
     assert_eq!(sent.status, Status::Queued);
     store.accept(queued(2, "+5511999990001", 500)).await.unwrap();
     assert_eq!(short(&lease(&*store, 1, 10, 10).await), [(id(2), 1)]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn of_an_older_version_what_may_still_be_contradicted_is_read_back() {
+    let place = tempfile::tempdir().unwrap();
+    {
+        let older = rusqlite::Connection::open(place.path().join("pilotgate.db")).unwrap();
+        for sql in [
+            include_str!("../../src/store/sqlite/0001_messages_and_log.sql"),
+            include_str!("../../src/store/sqlite/0002_outbox.sql"),
+            include_str!("../../src/store/sqlite/0003_inbound_checks_subscriptions.sql"),
+            include_str!("../../src/store/sqlite/0004_claims.sql"),
+            "PRAGMA application_id = 0x50474154; PRAGMA user_version = 4",
+        ] {
+            older.execute_batch(sql).unwrap();
+        }
+        for (n, code) in [(1, "DELIVERED_NOT_CONFIRMED"), (2, "WHATSAPP_NOT_EXIST")] {
+            let mut message = Message::accepted(draft(n).origins);
+            message.merge(&failed(code, 1));
+            older
+                .execute(
+                    "INSERT INTO messages (message_id, caller, number, fingerprint, pending, record)
+                     VALUES (?1, 'orders', 'main', ?2, 0, ?3)",
+                    (id(n).as_bytes(), [1_u8; 32], serde_json::to_string(&message).unwrap()),
+                )
+                .unwrap();
+        }
+    }
+    let store = store::open(Options::at(place.path())).await.unwrap();
+    let due = store.checks(&main(), at(1), 10).await.unwrap().due;
+    assert_eq!(due.iter().map(|due| due.message.origins.message_id).collect::<Vec<_>>(), [id(1)]);
     store.close().await;
 }

@@ -7,6 +7,7 @@ mod batch;
 mod directory;
 mod fixtures;
 mod kill;
+mod likeness;
 mod model;
 mod outbox;
 mod refusal;

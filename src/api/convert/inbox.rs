@@ -217,6 +217,6 @@ fn unattributed(event: v1::InboundEvent, unattributed: &Unattributed) -> v1::Una
         upstream_id,
         correlation_id,
         external_id,
-        verified: unattributed.trust == Trust::Proven,
+        verified: unattributed.trust != Trust::Claimed,
     }
 }

@@ -46,7 +46,7 @@ fn record_fact(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sighti
     let Some((seq, mut message)) = found else {
         return keep_early(writing, number, sighting);
     };
-    if sighting.trust == Trust::Claimed {
+    if sighting.trust == Trust::Claimed || (sighting.trust == Trust::Named && !is_named) {
         return match message.clone().merge(fact) {
             Merged::Known => Ok(Recorded::Known),
             Merged::New | Merged::Correction => {
@@ -105,7 +105,7 @@ pub(super) fn join_early(writing: &mut Writing<'_>, message: &mut Message) -> Re
         }
         for orphan in waiting {
             match orphan.trust {
-                Trust::Proven => {
+                Trust::Proven | Trust::Named => {
                     rows::fold(writing, message, &orphan.fact)?;
                 }
                 Trust::Claimed if message.clone().merge(&orphan.fact) == Merged::Known => {}
@@ -151,17 +151,33 @@ pub(super) fn select(db: &Connection, sql: &str, params: impl rusqlite::Params) 
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let fact = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let trust = if row.get(2)? { Trust::Proven } else { Trust::Claimed };
-        found.push(Orphan { seq: row.get(0)?, fact: serde_json::from_str(fact)?, trust });
+        found.push(Orphan { seq: row.get(0)?, fact: serde_json::from_str(fact)?, trust: trust(row.get(2)?) });
     }
     Ok(found)
+}
+
+/// How far a fact that waits is proven, as its row has it.
+const fn proven(trust: Trust) -> i64 {
+    match trust {
+        Trust::Claimed => 0,
+        Trust::Named => 1,
+        Trust::Proven => 2,
+    }
+}
+
+const fn trust(proven: i64) -> Trust {
+    match proven {
+        ..=0 => Trust::Claimed,
+        1 => Trust::Named,
+        2.. => Trust::Proven,
+    }
 }
 
 fn keep_early(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sighting) -> Result<Recorded, StoreError> {
     let fact = &sighting.fact;
     let ids = &fact.ids;
     let identity = serde_json::to_string(&(&fact.status, ids))?;
-    let proven = sighting.trust == Trust::Proven;
+    let proven = proven(sighting.trust);
     let kept = writing
         .db
         .prepare_cached(
@@ -227,8 +243,12 @@ fn tell(
         let mut statement = writing.db.prepare_cached(sql)?;
         let mut rows = statement.query(params)?;
         while let Some(row) = rows.next()? {
-            let trust = if row.get(2)? { Trust::Proven } else { Trust::Claimed };
-            untold.push((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, trust, row.get::<_, String>(3)?));
+            untold.push((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                trust(row.get(2)?),
+                row.get::<_, String>(3)?,
+            ));
         }
     }
     for (seq, fact, trust, number) in &untold {

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0002_outbox.sql"),
     include_str!("0003_inbound_checks_subscriptions.sql"),
     include_str!("0004_claims.sql"),
+    include_str!("0005_doubts.sql"),
 ];
 
 /// The newest version that this build knows.

@@ -4,7 +4,7 @@ use pilotgate::{
     config::{self, Settings},
     domain::read_back::ReadBack,
     proto::v1::{
-        MessageStatus::{Delivered, Failed, Pending, Queued, Read, Sent},
+        MessageStatus::{Delivered, Failed, InDoubt, Pending, Queued, Read, Sent},
         Origin::{Gateway as Ours, Poll, SendReply, Webhook},
     },
     sandbox::{Fault, FaultKind, On},
@@ -13,7 +13,7 @@ use pilotgate::{
 
 use super::{millis, reads, soon, told};
 use crate::support::{
-    PATH_TOKEN, READER, STUCK, World, client, follow, from_earliest, get, message_until, next_updates, send, text,
+    PATH_TOKEN, READER, STUCK, World, client, error_of, follow, from_earliest, get, message_until, next_updates, send, text,
     until,
 };
 
@@ -196,5 +196,38 @@ async fn made_up_claims_do_not_take_every_poll_from_the_others() {
         () = flood => {}
         () = other => {}
     }
+    world.end(client, gateway).await;
+}
+
+#[tokio::test]
+async fn under_terminal_a_forged_sent_gives_a_doubt_no_message_of_others() {
+    let world = World::new().await;
+    let mut settings = policy(&world, ReadBack::Terminal);
+    (settings.reconcile.first, settings.reconcile.longest) = (millis(50), millis(50));
+    let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;
+    let mut client = client(&gateway).await;
+    // Sent past the gateway, to somebody else, and read there.
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let key = &world.double.account().numbers[0].key;
+    let url = format!("{}/v1/messages/send", world.double.base_url());
+    let body = serde_json::json!({ "destinationNumber": READER, "text": "something else" });
+    let answer = http.post(url).header("x-api-key", key).json(&body).send().await.unwrap();
+    let answer: serde_json::Value = answer.json().await.unwrap();
+    let foreign = answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+    until(|| world.double.control().stats().webhooks_delivered == 3).await;
+    // Nothing of this one arrives.
+    world.double.control().add_fault(Fault { times: Some(1), ..Fault::new(On::Send, FaultKind::Reset) }).unwrap();
+    let doubtful = error_of(client.send_message(text(STUCK, "x")).await);
+    assert_eq!(doubtful.reason, "SEND_IN_DOUBT");
+    let body = serde_json::json!({ "event": "message.sent", "data": {
+        "id": foreign, "to": STUCK, "content": "x", "createdAt": "2030-01-01T00:00:00.000Z",
+    }});
+    let url = format!("http://{}/webhooks/{PATH_TOKEN}", gateway.http());
+    http.post(url).json(&body).send().await.unwrap().error_for_status().unwrap();
+    // One look may have been under way.
+    let before = gateway.reconciled().doubts;
+    until(|| gateway.reconciled().doubts > before + 2).await;
+    let message = get(&mut client, &doubtful.metadata["message_id"]).await;
+    assert_eq!((message.status(), message.upstream_id.as_str()), (InDoubt, ""), "it never left");
     world.end(client, gateway).await;
 }

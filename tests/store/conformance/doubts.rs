@@ -14,7 +14,7 @@ use pilotgate::{
     store::{Draft, Expiry, Recorded, Sighting, Store},
 };
 
-use crate::fixtures::{at, draft, id, ids, lease, main, of, queued, reached, settled, sightings};
+use crate::fixtures::{at, draft, failed, id, ids, lease, main, of, queued, reached, settled, sightings};
 
 fn like(draft: Draft, byte: u8) -> Draft {
     Draft { likeness: Some(Likeness::from_bytes([byte; 16])), ..draft }
@@ -114,4 +114,64 @@ pub async fn what_was_before_the_message_is_not_about_it(store: Arc<dyn Store>) 
     assert_eq!(see(store, 10, "u4", 650).await, Recorded::Known);
     assert_eq!(status(store, 4).await, (InDoubt, None));
     assert_eq!(status(store, 5).await, (Sent, Some("u5".to_owned())), "told after its first attempt");
+}
+
+pub async fn one_reading_of_a_message_from_before_is_not_about_it(store: Arc<dyn Store>) {
+    let store = &*store;
+    // It waited in the outbox for over an hour; the same text left past the gateway long before, and failed.
+    store.accept(like(queued(1, "+5511999990001", 9_000), 7)).await.unwrap();
+    lease(store, 5_000, 5_010, 10).await;
+    let doubt = &lease(store, 5_020, 5_030, 10).await.leased[0];
+    assert_eq!(doubt.message.status, InDoubt);
+    // What reading that one back brings: its time of acceptance, and a failure for which no time is ever told, so that the
+    // time of reading stands in.
+    let reading = [reached(Queued, 600), failed("OUTSIDE_24H_WINDOW", 5_060)];
+    let likeness = Some(Likeness::from_bytes([7; 16]));
+    let sighting = |fact| {
+        let fact = of(ids("past", "-", "e-past"), fact);
+        Sighting { fact, likeness, trust: Trust::Proven }.into()
+    };
+    store.record(&main(), reading.map(sighting).to_vec()).await.unwrap();
+    assert_eq!(status(store, 1).await, (InDoubt, None), "it is told as what became of another one");
+}
+
+pub async fn what_is_only_claimed_keeps_no_proven_fact_from_its_doubt(store: Arc<dyn Store>) {
+    let store = &*store;
+    store.accept(like(draft(1), 7)).await.unwrap();
+    doubt(store, 1).await;
+    // Made up by somebody who knows the path and the text.
+    let made_up = of(ids("made-up", "-", "-"), reached(Sent, 2));
+    let likeness = Some(Likeness::from_bytes([7; 16]));
+    let claim = Sighting { fact: made_up, likeness, trust: Trust::Claimed };
+    store.record(&main(), vec![claim.into()]).await.unwrap();
+    // What reading the history back proves.
+    assert_eq!(see(store, 7, "u1", 3).await, Recorded::Appended);
+    assert_eq!(status(store, 1).await, (Sent, Some("u1".to_owned())));
+}
+
+pub async fn what_only_its_likeness_names_brings_no_id_unless_it_is_proven(store: Arc<dyn Store>) {
+    let store = &*store;
+    store.accept(like(draft(1), 7)).await.unwrap();
+    doubt(store, 1).await;
+    store.accept(like(draft(2), 8)).await.unwrap();
+    for (byte, upstream) in [(7, "made-up"), (8, "known")] {
+        let fact = of(ids(upstream, "-", "-"), reached(Sent, 2));
+        let likeness = Some(Likeness::from_bytes([byte; 16]));
+        let sighting = Sighting { fact, likeness, trust: Trust::Named };
+        assert_eq!(store.record(&main(), vec![sighting.into()]).await, Ok(vec![Recorded::Early]));
+    }
+    doubt(store, 2).await;
+    // Whether the doubt was there before it or after: it is looked for.
+    for n in 1..=2 {
+        assert_eq!(status(store, n).await, (InDoubt, None));
+    }
+    let due = store.checks(&main(), at(2), 10).await.unwrap().due;
+    assert_eq!(due.iter().map(|due| due.claimed).collect::<Vec<_>>(), [Some(Sent); 2]);
+    // Reading back proves which they are, and what was told of it counts.
+    assert_eq!(see(store, 7, "u1", 3).await, Recorded::Appended);
+    assert_eq!(status(store, 1).await, (Sent, Some("u1".to_owned())));
+    let reading = of(ids("known", "-", "-"), reached(Queued, 1));
+    let found = Sighting { fact: reading, likeness: Some(Likeness::from_bytes([8; 16])), trust: Trust::Proven };
+    assert_eq!(store.record(&main(), vec![found.into()]).await, Ok(vec![Recorded::Appended]));
+    assert_eq!(status(store, 2).await, (Sent, Some("known".to_owned())));
 }
