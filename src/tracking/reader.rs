@@ -18,12 +18,13 @@ use crate::{
         ids::MessageId,
         inbound::Trust,
         message::{ForeignIds, Message},
+        secret::Likeness,
         sources::Sources,
         status::Status,
     },
     keys::{KeyRing, Number},
-    store::{Key, Sighting, Store, StoreError},
-    upstream::{Past, ReadError, Slot, Upstream},
+    store::{Key, Recorded, Sighting, Store, StoreError},
+    upstream::{Past, ReadError, Reading, Slot, Upstream},
     vault::Vault,
 };
 
@@ -149,13 +150,27 @@ impl Reader {
                 unknown.push(reading);
             }
         }
-        if unknown.len() == 1 {
-            let now = self.sources.now();
-            let facts = unknown.into_iter().flat_map(|reading| reading.into_facts(now));
-            let sighting = |fact| Sighting { fact, likeness: Some(likeness), trust: Trust::Proven }.into();
-            self.store.record(&number.name, facts.map(sighting).collect()).await?;
+        if let Some(reading) = unknown.pop().filter(|_| unknown.is_empty()) {
+            self.record_found(number, likeness, reading).await?;
         }
         Ok(self.store.message(id).await?.unwrap_or(message))
+    }
+
+    /// Records what was read of the only message that may be the one in doubt. Its earliest time tells whether it is, for a
+    /// status without a time has that of reading, which may be long after: the others are recorded only if that one was taken.
+    async fn record_found(&self, number: &Number, likeness: Likeness, reading: Reading) -> Result<(), StoreError> {
+        if reading.statuses.iter().all(|(_, told)| told.is_none()) {
+            return Ok(());
+        }
+        let mut facts = reading.into_facts(self.sources.now());
+        facts.sort_by_key(|fact| fact.at);
+        let sighting = |fact| Sighting { fact, likeness: Some(likeness), trust: Trust::Proven }.into();
+        let mut sightings = facts.into_iter().map(sighting);
+        let earliest = self.store.record(&number.name, sightings.next().into_iter().collect()).await?;
+        if earliest == [Recorded::Appended] {
+            self.store.record(&number.name, sightings.collect()).await?;
+        }
+        Ok(())
     }
 
     /// What the number has sent since the message was accepted; `None` if that is too much.

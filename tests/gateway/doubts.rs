@@ -158,3 +158,30 @@ async fn a_history_that_tells_two_or_none_settles_nothing() {
     }
     world.end(client, gateway).await;
 }
+
+#[tokio::test]
+async fn a_reading_that_is_not_known_to_be_from_after_the_message_settles_nothing() {
+    let world = World::new().await;
+    let gateway = world.gateway().await;
+    let mut client = client(&gateway).await;
+    let mute = Fault { times: Some(1000), ..Fault::new(On::Webhook, FaultKind::WebhookDrop) };
+    world.double.control().add_fault(mute).unwrap();
+    lose_answers(&world, 1);
+    let told = error_of(client.send_message(text(READER, "the same")).await);
+    let id = told.metadata["message_id"].clone();
+    until(|| world.double.control().messages().iter().all(|seen| seen.status == sandbox::Status::Read)).await;
+    // A failure is read without its time.
+    for created in [Some("2026-01-01T00:00:00.000Z"), None] {
+        let body = serde_json::json!({
+            "id": "past", "externalMessageId": "wamid.past", "status": "FAILED", "createdAt": created,
+            "errorCode": "WHATSAPP_NOT_EXIST",
+        });
+        let past =
+            Fault { times: Some(1), status: Some(200), body: Some(body), ..Fault::new(On::Status, FaultKind::Http) };
+        world.double.control().add_fault(past).unwrap();
+        assert_eq!(refreshed(&mut client, &id).await.status(), InDoubt, "{created:?}");
+    }
+    let found = refreshed(&mut client, &id).await;
+    assert_eq!((found.status(), found.upstream_id), (Read, world.double.control().messages()[0].id.clone()));
+    world.end(client, gateway).await;
+}
