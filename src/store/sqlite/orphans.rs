@@ -205,13 +205,12 @@ fn keep_early(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sightin
         }
         return Ok(Recorded::Early);
     }
-    // As in a message, the earliest time counts; and what is proven once is proven.
+    // As in a message, the earliest time counts, of those that are proven best; and what is proven once is proven.
     writing
         .db
         .prepare_cached(
-            "UPDATE orphans SET fact = json_set(fact, '$.at', min(json_extract(fact, '$.at'), ?3)),
-                                proven = max(proven, ?4)
-             WHERE number = ?1 AND identity = ?2",
+            "UPDATE orphans SET fact = json_set(fact, '$.at', iif(?4 > proven, ?3, min(at, ?3))), proven = ?4
+             WHERE number = ?1 AND identity = ?2 AND proven <= ?4",
         )?
         .execute((number.as_str(), identity, fact.at.as_microsecond(), proven))?;
     Ok(Recorded::Known)

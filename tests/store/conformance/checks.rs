@@ -264,6 +264,30 @@ pub async fn a_claim_waits_for_its_message_and_is_due_when_that_is_known(store: 
     assert_eq!(due_of(store, 3).await, Some(1 + OPEN));
 }
 
+pub async fn the_time_of_a_claim_is_not_that_of_the_fact_that_proves_it(store: Arc<dyn Store>) {
+    let store = &*store;
+    let sight = async |upstream, seconds, trust| {
+        let sighting = Sighting { fact: of(ids(upstream, "-", "-"), reached(Sent, seconds)), likeness: None, trust };
+        store.record(&main(), vec![sighting.into()]).await.unwrap()[0]
+    };
+    // Made up, with a time of its maker's choice, before and after what is proven.
+    for (upstream, seen) in [
+        ("u1", [(-900_000_000, Trust::Claimed), (3, Trust::Proven), (4, Trust::Proven)]),
+        ("u2", [(3, Trust::Proven), (-900_000_000, Trust::Named), (-900_000_000, Trust::Claimed)]),
+        ("u3", [(5, Trust::Named), (3, Trust::Named), (-900_000_000, Trust::Claimed)]),
+    ] {
+        let [first, others @ ..] = seen;
+        assert_eq!(sight(upstream, first.0, first.1).await, Early);
+        for (seconds, trust) in others {
+            assert_eq!(sight(upstream, seconds, trust).await, Known);
+        }
+    }
+    for n in 1..=3 {
+        let message = send(store, draft(n), ids(&format!("u{n}"), "-", "-")).await;
+        assert_eq!(message.times.get(Sent), Some(at(3)), "u{n}");
+    }
+}
+
 pub async fn a_claim_about_a_doubt_settles_it_by_its_reading_alone(store: Arc<dyn Store>) {
     let store = &*store;
     let like = |draft: Draft| Draft { likeness: Some(Likeness::from_bytes([7; 16])), ..draft };

@@ -106,6 +106,7 @@ macro_rules! conformance {
             checks::a_claim_that_is_repeated_keeps_its_turn_and_its_count,
             checks::claims_are_half_of_what_is_due_at_most,
             checks::a_claim_waits_for_its_message_and_is_due_when_that_is_known,
+            checks::the_time_of_a_claim_is_not_that_of_the_fact_that_proves_it,
             checks::a_claim_about_a_doubt_settles_it_by_its_reading_alone,
             outbox::a_queued_message_is_due_at_once,
             outbox::a_queued_request_is_answered_with_its_message,
