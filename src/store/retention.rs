@@ -44,8 +44,11 @@ pub enum Trim {
         /// The time.
         before: Timestamp,
     },
-    /// The oldest early facts, as far as they were learned before this time.
+    /// The oldest early facts, as far as they were learned before this time. Those that were not told as unattributed are
+    /// told first.
     Early {
+        /// As of when they are told.
+        at: Timestamp,
         /// The time.
         before: Timestamp,
     },
@@ -114,7 +117,7 @@ struct Sweep<'a, F> {
 impl<F: Fn(SignedDuration) -> Vec<Commit>> Sweep<'_, F> {
     async fn whole(&mut self, now: Timestamp, options: &Options) -> Result<(), StoreError> {
         let events = self.walk(Trim::Events { before: ago(now, options.events) }, None).await?;
-        let early = self.walk(Trim::Early { before: ago(now, options.early) }, None).await?;
+        let early = self.walk(Trim::Early { at: now, before: ago(now, options.early) }, None).await?;
         let (ended, open) = (ago(now, options.messages), ago(now, options.open));
         let messages = self.walk(Trim::Messages { after: 0, ended, open }, None).await?;
         let subscriptions = self.subscriptions(now, options.subscriptions).await?;

@@ -230,6 +230,19 @@ pub(super) fn tell_unattributed(
     tell(writing, at, sql, (i64::try_from(limit).unwrap_or(i64::MAX), before.as_microsecond()))
 }
 
+/// Tells those of the oldest facts that were not told yet and were learned before this time, so that none goes untold.
+pub(super) fn tell_oldest(
+    writing: &mut Writing<'_>,
+    at: Timestamp,
+    before: Timestamp,
+    oldest: usize,
+) -> Result<usize, StoreError> {
+    let sql = "SELECT seq, fact, proven, number
+               FROM (SELECT seq, fact, proven, number, told FROM orphans ORDER BY seq LIMIT ?1)
+               WHERE NOT told AND json_extract(fact, '$.observed_at') < ?2";
+    tell(writing, at, sql, (i64::try_from(oldest).unwrap_or(i64::MAX), before.as_microsecond()))
+}
+
 /// Appends rows of `seq, fact, proven, number` to the log as unattributed, and notes that they were told.
 fn tell(
     writing: &mut Writing<'_>,

@@ -12,7 +12,7 @@ use super::{
         StoreError,
         retention::{Trim, Trimmed},
     },
-    log,
+    log, orphans,
     reader::Readers,
     subscriptions,
     writer::{Writer, Writing},
@@ -49,7 +49,7 @@ struct Acceptance {
 pub(super) async fn step(writer: &Writer, readers: &Readers, step: Trim) -> Result<Trimmed, StoreError> {
     match step {
         Trim::Events { before } => writer.write(move |tx| events(tx, before)).await,
-        Trim::Early { before } => writer.write(move |tx| early(tx, before)).await,
+        Trim::Early { at, before } => writer.write(move |tx| early(tx, at, before)).await,
         Trim::Subscriptions { before } => writer.write(move |tx| subscriptions::trim(tx.db, before)).await,
         Trim::Messages { after, ended, open } => {
             // Looking takes longer than deleting, and most of what is looked at may have to stay.
@@ -94,7 +94,8 @@ fn events(writing: &mut Writing<'_>, before: Timestamp) -> Result<Trimmed, Store
     Ok(Trimmed { deleted: deleted.unsigned_abs(), in_doubt: 0, next })
 }
 
-fn early(writing: &mut Writing<'_>, before: Timestamp) -> Result<Trimmed, StoreError> {
+fn early(writing: &mut Writing<'_>, at: Timestamp, before: Timestamp) -> Result<Trimmed, StoreError> {
+    orphans::tell_oldest(writing, at, before, EARLY)?;
     let deleted = writing
         .db
         .prepare_cached(
@@ -102,7 +103,7 @@ fn early(writing: &mut Writing<'_>, before: Timestamp) -> Result<Trimmed, StoreE
              AND json_extract(fact, '$.observed_at') < ?2",
         )?
         .execute((EARLY as i64, before.as_microsecond()))?;
-    let next = (deleted == EARLY).then_some(Trim::Early { before });
+    let next = (deleted == EARLY).then_some(Trim::Early { at, before });
     Ok(Trimmed { deleted: deleted as u64, in_doubt: 0, next })
 }
 

@@ -139,6 +139,7 @@ macro_rules! conformance {
             trim::messages_accepted_out_of_order_go_all_the_same,
             trim::a_message_that_is_gone_is_not_found_and_its_request_id_is_free,
             trim::early_facts_go_oldest_first,
+            trim::early_facts_that_go_were_told,
             trim::what_is_gone_takes_no_room,
         }
         conformance! { @place $backend,

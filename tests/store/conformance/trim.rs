@@ -6,6 +6,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use pilotgate::{
     domain::{
+        event::Payload,
         position::Position,
         status::Status::{Canceled, Delivered, InDoubt, Pending, Queued, Read, Sent},
     },
@@ -31,6 +32,10 @@ fn events(before: Timestamp) -> Trim {
 }
 
 /// Messages that ended before the one second, or are open since before the other.
+fn early(before: i64) -> Trim {
+    Trim::Early { at: at(1_000), before: at(before) }
+}
+
 fn messages(ended: i64, open: i64) -> Trim {
     Trim::Messages { after: 0, ended: at(ended), open: at(open) }
 }
@@ -183,14 +188,29 @@ pub async fn a_message_that_is_gone_is_not_found_and_its_request_id_is_free(stor
 }
 
 pub async fn early_facts_go_oldest_first(store: Arc<dyn Store>) {
-    let early = (1..=450).map(|n| of(ids(&format!("u{n}"), "-", "-"), reached(Sent, n)));
-    store.record(&main(), sightings(early)).await.unwrap();
-    assert_eq!(deleted(&*store, Trim::Early { before: at(1) }).await, 0);
-    let taken = steps(&*store, Trim::Early { before: at(430) }).await;
+    let facts = (1..=450).map(|n| of(ids(&format!("u{n}"), "-", "-"), reached(Sent, n)));
+    store.record(&main(), sightings(facts)).await.unwrap();
+    assert_eq!(deleted(&*store, early(1)).await, 0);
+    let taken = steps(&*store, early(430)).await;
     assert!(taken.iter().all(|trimmed| trimmed.deleted <= 200), "{taken:?}");
     assert_eq!(taken.iter().map(|trimmed| trimmed.deleted).sum::<u64>(), 429);
     assert_eq!(send(&*store, draft(1), ids("u429", "-", "-")).await.status, Queued);
     assert_eq!(send(&*store, draft(2), ids("u430", "-", "-")).await.status, Sent);
+}
+
+pub async fn early_facts_that_go_were_told(store: Arc<dyn Store>) {
+    let facts = [1, 2, 3].map(|n| of(ids(&format!("u{n}"), "-", "-"), reached(Sent, n)));
+    store.record(&main(), sightings(facts)).await.unwrap();
+    assert_eq!(store.tell_unattributed(at(900), at(2), 10).await, Ok(1));
+    assert_eq!(deleted(&*store, early(3)).await, 2);
+    assert_eq!(store.tell_unattributed(at(2_000), at(4), 10).await, Ok(1));
+    let told = log(&*store).await;
+    let told = told.iter().map(|event| match &event.payload {
+        Payload::Inbound(inbound) => (inbound.at, inbound.observed_at),
+        Payload::Update(update) => panic!("{update:?}"),
+    });
+    let expected = [(1, 900), (2, 1_000), (3, 2_000)].map(|(happened, observed)| (at(happened), at(observed)));
+    assert_eq!(told.collect::<Vec<_>>(), expected, "each once");
 }
 
 pub async fn what_is_gone_takes_no_room(store: Arc<dyn Store>) {
