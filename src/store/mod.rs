@@ -18,8 +18,8 @@
 //! **Merging.** Facts are folded into messages by [`Message::merge`] inside the transaction; a fact that was known
 //! before appends nothing.
 //!
-//! **Trimming.** [`Store::trim`] deletes the oldest of a kind, a bounded step at a time, and never a message that is PENDING
-//! or still has to be handed off. The log loses entries from its start only, so that it has no holes behind
+//! **Trimming.** [`Store::trim`] deletes the oldest of a kind, a bounded step at a time, and never a message that is PENDING,
+//! still has to be handed off, or has a claim that was not read back. The log loses entries from its start only, so that it has no holes behind
 //! [`Store::oldest`]; what is behind it stays readable in order. A message that is gone is not found by any of its ids, and
 //! its `request_id` is free: a repeated call is recognised for as long as the message is kept. A fact that comes after its
 //! message has gone is early like any other.

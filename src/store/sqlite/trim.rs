@@ -147,11 +147,13 @@ fn ripe(
     Ok((ripe, (looked_at == MESSAGES && any_old).then_some(last)))
 }
 
-/// Deletes the messages that are still as they were when they were looked at and do not wait to be handed off.
+/// Deletes the messages that are still as they were when they were looked at and wait neither to be handed off nor for what
+/// was claimed of them to be read back.
 fn messages(writing: &mut Writing<'_>, ripe: &[Ripe]) -> Result<Trimmed, StoreError> {
     let mut delete = writing.db.prepare_cached(
         "DELETE FROM messages
-         WHERE seq = ?1 AND record = ?2 AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.seq = messages.seq)",
+         WHERE seq = ?1 AND record = ?2 AND claimed IS NULL
+           AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.seq = messages.seq)",
     )?;
     let (mut deleted, mut in_doubt) = (0, 0);
     for message in ripe {

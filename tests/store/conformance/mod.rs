@@ -140,6 +140,7 @@ macro_rules! conformance {
             trim::a_message_that_is_gone_is_not_found_and_its_request_id_is_free,
             trim::early_facts_go_oldest_first,
             trim::early_facts_that_go_were_told,
+            trim::a_message_that_is_to_be_read_back_for_a_claim_stays,
             trim::what_is_gone_takes_no_room,
         }
         conformance! { @place $backend,

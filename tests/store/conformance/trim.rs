@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use pilotgate::{
     domain::{
         event::Payload,
+        inbound::Trust,
         position::Position,
         status::Status::{Canceled, Delivered, InDoubt, Pending, Queued, Read, Sent},
     },
     store::{
-        Accepted, Draft, Key, Recorded, Store,
+        Accepted, Draft, Key, Recorded, Sighting, Store,
         retention::{Trim, Trimmed},
     },
 };
@@ -211,6 +212,20 @@ pub async fn early_facts_that_go_were_told(store: Arc<dyn Store>) {
     });
     let expected = [(1, 900), (2, 1_000), (3, 2_000)].map(|(happened, observed)| (at(happened), at(observed)));
     assert_eq!(told.collect::<Vec<_>>(), expected, "each once");
+}
+
+pub async fn a_message_that_is_to_be_read_back_for_a_claim_stays(store: Arc<dyn Store>) {
+    for n in 1..=2 {
+        send(&*store, draft(n), ids(&format!("u{n}"), "-", "-")).await;
+    }
+    let delivered = of(ids("u2", "-", "-"), reached(Delivered, 3));
+    let claim = Sighting { fact: delivered.clone(), likeness: None, trust: Trust::Claimed };
+    assert_eq!(store.record(&main(), vec![claim.into()]).await, Ok(vec![Recorded::Claimed]));
+    assert_eq!(deleted(&*store, messages(10, 10)).await, 1);
+    assert_eq!(kept(&*store, 2).await, [2]);
+    // Until it was.
+    store.merge(id(2), vec![delivered]).await.unwrap();
+    assert_eq!(deleted(&*store, messages(10, 10)).await, 1);
 }
 
 pub async fn what_is_gone_takes_no_room(store: Arc<dyn Store>) {
