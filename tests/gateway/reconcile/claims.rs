@@ -13,8 +13,8 @@ use pilotgate::{
 
 use super::{millis, reads, soon, told};
 use crate::support::{
-    PATH_TOKEN, READER, STUCK, World, client, error_of, follow, from_earliest, get, message_until, next_updates, send, text,
-    until,
+    PATH_TOKEN, READER, STUCK, World, client, error_of, follow, from_earliest, get, message_until, next_updates, send,
+    text, until,
 };
 
 /// Webhooks come in unsigned and are read back under this policy. Nothing else is read back for an hour.
