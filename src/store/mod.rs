@@ -330,7 +330,7 @@ pub trait Store: Send + Sync + 'static {
     /// The oldest body in the outbox, with its message: what tells whether the bodies can still be read.
     async fn oldest_body(&self) -> Result<Option<(MessageId, Sealed)>, StoreError>;
 
-    /// At most `limit` entries behind `after`, oldest first.
+    /// At most `limit` entries behind `after`, oldest first; fewer where they are long, but none only if there are none.
     async fn events(&self, after: Position, limit: usize) -> Result<Page, StoreError>;
 
     /// The position before the first entry that was observed at or after `time`; the head if there is none, and
