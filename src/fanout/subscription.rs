@@ -105,7 +105,8 @@ impl Fanout {
             (self.begin(&request, Some(committed)).await?, committed)
         } else {
             let beginning = self.begin(&request, self.wanted(&request, head).await?).await?;
-            (beginning, open(Begin::At(beginning.after)).await?)
+            // A gap that was not told yet is not acknowledged either.
+            (beginning, open(Begin::At(beginning.gap.unwrap_or(beginning.after))).await?)
         };
         held.carrier.note(committed, at);
         let carrier = Arc::clone(&held.carrier);

@@ -52,6 +52,34 @@ async fn the_cursor_of_the_first_heartbeat_does_not_lie_behind_a_gap_that_was_no
 }
 
 #[tokio::test]
+async fn a_new_subscription_does_not_acknowledge_a_gap_that_was_not_told_yet() {
+    let world = World::new(4096, 0, Options::default()).await;
+    for _ in 0..4 {
+        world.append("red").await;
+    }
+    let named = |start| FollowRequest {
+        subscription: Some("s".to_owned().try_into().unwrap()),
+        on_expired: OnExpired::Earliest,
+        ..request(start, &["red"])
+    };
+    let filter = named(Start::Latest).filter.fingerprint();
+    let seen = world.fanout.cursors().encode(Position(1), filter);
+    world.store.trim(Trim::Events { before: Timestamp::MAX }).await.unwrap();
+    world.append("red").await;
+    let mut broken_off = world.fanout.follow(named(Start::Cursor(seen))).await.unwrap();
+    let first = broken_off.next().await;
+    assert!(matches!(first, Some(Ok(Frame::Notice(Notice::Heartbeat { .. })))), "{first:?}");
+    drop(broken_off);
+
+    let mut resumed = world.fanout.follow(named(Start::Committed)).await.unwrap();
+    resumed.next().await.unwrap().unwrap();
+    let gap = resumed.next().await;
+    let expected = Position(1);
+    assert!(matches!(gap, Some(Ok(Frame::Notice(Notice::Gap { from }))) if from == expected), "{gap:?}");
+    world.store.close().await;
+}
+
+#[tokio::test]
 async fn a_large_entry_is_encoded_once_for_those_who_wait_for_it() {
     // Such as an inbound event of 1 MiB, which a webhook may have.
     let world = World::new(4096, 1100 * 1024, Options::default()).await;
