@@ -18,30 +18,8 @@ use crate::{
     domain::{principal::Permission, secret::CallerToken, sources::Sources},
     sandbox::{self, Sandbox},
     server::{self, Gateway},
+    upstream::EVENTS,
 };
-
-/// The events that the gateway has a use for.
-const EVENTS: [&str; 19] = [
-    "message.sent",
-    "message.delivered",
-    "message.read",
-    "message.failed",
-    "message.received",
-    "message.reply",
-    "message.group",
-    "message.newsletter",
-    "number.created",
-    "number.connected",
-    "number.disconnected",
-    "number.removed",
-    "number.restored",
-    "lead.received",
-    "call.ringing",
-    "call.connected",
-    "call.ended",
-    "call.missed",
-    "call.permission_updated",
-];
 
 /// Where to listen; port 0 takes a free one.
 #[derive(Clone, Copy, Debug)]

@@ -38,14 +38,6 @@ impl Event {
         }
     }
 
-    /// What came in, if it tells of that.
-    pub const fn inbound(&self) -> Option<&Inbound> {
-        match &self.payload {
-            Payload::Update(_) => None,
-            Payload::Inbound(inbound) => Some(inbound),
-        }
-    }
-
     /// When the gateway learned of it.
     pub const fn observed_at(&self) -> Timestamp {
         match &self.payload {

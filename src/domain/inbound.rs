@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    ids::{ExternalId, MessageId, NumberName},
+    ids::{MessageId, NumberName},
     merge::Fact,
     message::{ForeignIds, Micros},
 };
@@ -291,12 +291,5 @@ impl EventIdentity {
     /// The bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
-    }
-}
-
-impl Quoted {
-    /// The provider's id of the quoted message, which is what inbound messages name.
-    pub const fn external(&self) -> Option<&ExternalId> {
-        self.ids.external.as_ref()
     }
 }

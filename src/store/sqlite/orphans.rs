@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     super::{Entry, Recorded, Sighting, StoreError},
-    likeness, log, rows,
+    checks, likeness, log, rows,
     writer::Writing,
 };
 use crate::domain::{
@@ -51,7 +51,7 @@ fn record_fact(writing: &mut Writing<'_>, number: &NumberName, sighting: &Sighti
             Merged::Known => Ok(Recorded::Known),
             Merged::New | Merged::Correction => {
                 writing.news.claim(fact);
-                rows::save(writing, seq, &message)?;
+                checks::note(writing, seq, &message)?;
                 // The ids are part of the claim where no message is known by them.
                 if is_named { Ok(Recorded::Claimed) } else { keep_early(writing, number, sighting) }
             }
