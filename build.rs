@@ -2,12 +2,13 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const SERVICES: &[&str] = &["proto/pilotgate/v1/messaging_service.proto", "proto/pilotgate/v1/inbox_service.proto"];
+/// Below `proto/pilotgate`; one file for each service.
+const PACKAGES: &[&str] = &["v1", "admin/v1"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_files(SERVICES)?;
+    compiler.include_imports(true).include_source_info(true).open_files(services()?)?;
 
     // Reflection serves the compiler's own encoding: re-encoding the parsed set would drop unknown options.
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -19,4 +20,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".google.rpc.Status", "::tonic_types::pb::Status")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())
+}
+
+fn services() -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let mut services = Vec::new();
+    for package in PACKAGES {
+        for entry in fs::read_dir(PathBuf::from("proto/pilotgate").join(package))? {
+            services.push(entry?.path());
+        }
+    }
+    services.retain(|path| path.to_string_lossy().ends_with("_service.proto"));
+    services.sort();
+    Ok(services)
 }

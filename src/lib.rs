@@ -8,12 +8,13 @@
 //! - [`domain`] ids, content, statuses and their merge; [`proto`] the generated code
 //! - [`store`] the durable memory; [`upstream`] the Pilot Status wire; [`vault`] sealing at rest
 //! - [`identity`] who calls and may do what; [`keys`] the numbers and their keys
-//! - [`messaging`] sending; [`tracking`] webhooks and reading back; [`fanout`] following the log
+//! - [`admin`] what the platform team does; [`messaging`] sending; [`tracking`] webhooks and reading back; [`fanout`] following the log
 //! - [`api`] the gRPC door; [`http`] the HTTP door
 //! - [`config`] all settings; [`server`] the running whole; [`cli`] the commands
 //!
 //! Beside them stands [`sandbox`], a double of Pilot Status that shares no code with the rest.
 
+pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod config;

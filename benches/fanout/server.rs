@@ -153,7 +153,7 @@ fn draft(sources: &Sources) -> Draft {
         create_time: now,
         deliver_at: None,
     };
-    Draft { origins, fingerprint: [1; 32], likeness: None, queued: None }
+    Draft { origins, fingerprint: [1; 32], likeness: None, queued: None, limits: Vec::new() }
 }
 
 /// As the gateway would tell it, cursor included.

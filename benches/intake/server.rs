@@ -125,8 +125,14 @@ async fn send(store: &dyn Store, message: usize) {
     };
     let status = Observed::Reached(Status::Queued);
     let fact = Fact { status, at: now, observed_at: now, origin: Origin::SendReply, ids };
-    store.accept(Draft { origins, fingerprint: [0; 32], likeness: None, queued: None }).await.unwrap();
-    store.settle(id, Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept }).await.unwrap();
+    store
+        .accept(Draft { origins, fingerprint: [0; 32], likeness: None, queued: None, limits: Vec::new() })
+        .await
+        .unwrap();
+    store
+        .settle(id, Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept, audit: None })
+        .await
+        .unwrap();
 }
 
 /// Starts the bare door; it serves for as long as the runtime lives.

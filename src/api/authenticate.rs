@@ -11,16 +11,19 @@ use tonic::{body::Body, server::NamedService};
 use tower::{Layer, Service};
 
 use super::status::of_credential;
-use crate::identity::Identity;
+use crate::{
+    domain::sources::Sources,
+    identity::{Identity, Shown},
+};
 
 /// Puts [`Authenticate`] around a service.
 #[derive(Clone)]
-pub struct AuthenticateLayer(Arc<Identity>);
+pub struct AuthenticateLayer(Arc<Identity>, Sources);
 
 impl AuthenticateLayer {
-    /// With these callers.
-    pub const fn new(identity: Arc<Identity>) -> Self {
-        Self(identity)
+    /// With these callers, by this clock.
+    pub const fn new(identity: Arc<Identity>, sources: Sources) -> Self {
+        Self(identity, sources)
     }
 }
 
@@ -28,7 +31,7 @@ impl<S> Layer<S> for AuthenticateLayer {
     type Service = Authenticate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authenticate { inner, identity: Arc::clone(&self.0) }
+        Authenticate { inner, identity: Arc::clone(&self.0), sources: self.1.clone() }
     }
 }
 
@@ -37,6 +40,7 @@ impl<S> Layer<S> for AuthenticateLayer {
 pub struct Authenticate<S> {
     inner: S,
     identity: Arc<Identity>,
+    sources: Sources,
 }
 
 impl<S: NamedService> NamedService for Authenticate<S> {
@@ -57,7 +61,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let credential = request.headers_mut().remove(AUTHORIZATION);
-        match self.identity.authenticate(credential.as_ref().map(|value| value.as_bytes())) {
+        let authorization = credential.as_ref().map(|value| value.as_bytes());
+        let shown = Shown { authorization, certificate: &[] };
+        match self.identity.authenticate(shown, self.sources.now()) {
             Ok(principal) => {
                 request.extensions_mut().insert(principal);
                 Either::Left(self.inner.call(request))

@@ -190,7 +190,7 @@ impl MessagingService for MessagingApi {
         &self,
         request: Request<v1::CommitCursorRequest>,
     ) -> Result<Response<v1::CommitCursorResponse>, Status> {
-        let Principal { caller } = principal(&request)?;
+        let Principal { caller, .. } = principal(&request)?;
         let v1::CommitCursorRequest { subscription, cursor } = request.into_inner();
         let mut wrong = Violations::default();
         if subscription.is_empty() {

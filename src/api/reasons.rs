@@ -84,10 +84,29 @@ reasons! {
         "No `authorization` metadata came with the call.";
     CredentialInvalid = "CREDENTIAL_INVALID", Unauthenticated, retryable: false, NotApplicable, acts: "caller",
         "The credential is not one of a registered caller.";
+    CredentialExpired = "CREDENTIAL_EXPIRED", Unauthenticated, retryable: false, NotApplicable, acts: "caller",
+        "The credential was one of a registered caller until it ended.";
+    NotAdministrator = "NOT_ADMINISTRATOR", PermissionDenied, retryable: false, NotApplicable, acts: "platform team",
+        "The caller has no such right over what it wants to look at or change; metadata `right` names it.";
     NumberNotGranted = "NUMBER_NOT_GRANTED", PermissionDenied, retryable: false, NotApplicable, acts: "platform team",
         "The caller has no such right on this number, or the number does not exist; which of the two is not told.";
     InvalidRequest = "INVALID_REQUEST", InvalidArgument, retryable: false, Safe, acts: "caller",
         "Fields are missing or wrong; `BadRequest` lists them, at most 20. Nothing was stored.";
+    EtagMismatch = "ETAG_MISMATCH", Aborted, retryable: false, NotApplicable, acts: "caller",
+        "What was to be changed has been changed since its `etag` was read. Read it again, and decide anew.";
+    NameTaken = "NAME_TAKEN", AlreadyExists, retryable: false, NotApplicable, acts: "caller",
+        "A number, caller, id, phone, path or credential of that name is registered already.";
+    NotRegistered = "NOT_REGISTERED", NotFound, retryable: false, NotApplicable, acts: "caller",
+        "Nothing of that name is registered.";
+    DeclaredInConfiguration = "DECLARED_IN_CONFIGURATION", FailedPrecondition, retryable: false, NotApplicable,
+        acts: "platform team",
+        "The configuration declares it, and only there it can be changed.";
+    RightNotHeld = "RIGHT_NOT_HELD", PermissionDenied, retryable: false, NotApplicable, acts: "platform team",
+        "Nobody gives an administrator's right that it does not hold; metadata `right` names it.";
+    RecordUnreadable = "RECORD_UNREADABLE", DataLoss, retryable: false, NotApplicable, acts: "platform team",
+        "The sealed record is damaged, was tampered with, or is sealed under another root key.";
+    WrongState = "WRONG_STATE", FailedPrecondition, retryable: false, NotApplicable, acts: "platform team",
+        "It cannot be done as things stand; the message says why.";
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists, retryable: false, Pointless, acts: "caller",
         "The `request_id` stands for another request of this caller.";
     RequestInProgress = "REQUEST_IN_PROGRESS", Aborted, retryable: true, Safe, acts: "nobody",
@@ -101,6 +120,8 @@ reasons! {
         "Pilot Status asks to slow down. Nothing was sent.";
     PaceExceeded = "PACE_EXCEEDED", ResourceExhausted, retryable: true, Safe, acts: "nobody",
         "It would not be the number's turn within the caller's deadline; `RetryInfo` says when it is. Nothing was stored.";
+    QuotaExceeded = "QUOTA_EXCEEDED", ResourceExhausted, retryable: true, Safe, acts: "nobody",
+        "A limit on what may be sent is used up; `QuotaFailure` says which, `RetryInfo` when it resets. Nothing was stored.";
     UpstreamUnavailable = "UPSTREAM_UNAVAILABLE", Unavailable, retryable: true, Safe, acts: "nobody",
         "Pilot Status could not be reached, or has not answered for a while, so that no calls are made until `RetryInfo` \
          is over. Nothing was sent.";

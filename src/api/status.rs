@@ -5,14 +5,19 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use jiff::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::reasons::{DOMAIN, Reason};
 use crate::{
-    domain::ids::MessageId,
+    admin::AdminError,
+    domain::{
+        ids::MessageId,
+        quota::{Exceeded, Limit},
+    },
     fanout::{CommitError, CursorError, FollowError},
-    identity::{CredentialError, NotGranted},
+    identity::{CredentialError, Duty, NotAdministrator, NotGranted},
     messaging::{ListError, LookError, PageTokenError, SendError},
     store::StoreError,
     tracking::RefreshError,
@@ -87,6 +92,7 @@ pub(super) fn of_credential(error: CredentialError) -> Status {
             Answer::new(Reason::CredentialMissing, "send `authorization: Bearer <caller token>` metadata")
         }
         CredentialError::Invalid => Answer::new(Reason::CredentialInvalid, "the credential was not accepted"),
+        CredentialError::Expired => Answer::new(Reason::CredentialExpired, "the credential has expired"),
     };
     answer.into_status()
 }
@@ -98,6 +104,52 @@ pub(super) fn of_not_granted(_: NotGranted) -> Status {
 pub(super) fn of_store(error: &StoreError) -> Status {
     tracing::error!(%error, "the store failed a call");
     Answer::new(Reason::StoreUnavailable, "the gateway's store failed").retry_after(DEFAULT_WAIT).into_status()
+}
+
+pub(super) fn of_not_administrator<D: Duty>(_: NotAdministrator) -> Status {
+    let answer = Answer::new(Reason::NotAdministrator, format!("this takes the right {}", D::RIGHT));
+    answer.with("right", D::RIGHT).into_status()
+}
+
+pub(super) fn of_admin(error: &AdminError) -> Status {
+    let reason = match error {
+        AdminError::Store(error) => return of_store(error),
+        AdminError::NotFound(_) => Reason::NotRegistered,
+        AdminError::Exists(_) | AdminError::Taken(_) => Reason::NameTaken,
+        AdminError::Changed(_) => Reason::EtagMismatch,
+        AdminError::Declared(_) => Reason::DeclaredInConfiguration,
+        AdminError::NotNow(_) => Reason::WrongState,
+        AdminError::Unreadable(..) => Reason::RecordUnreadable,
+        AdminError::Beyond(_) => Reason::RightNotHeld,
+        AdminError::Refused(..) => Reason::UpstreamRejected,
+        AdminError::Unavailable(_) => Reason::UpstreamUnavailable,
+    };
+    tracing::warn!(%error, "an act of administration was refused");
+    let answer = Answer::new(reason, error.to_string());
+    let answer = match error {
+        AdminError::Beyond(right) => answer.with("right", right),
+        AdminError::Refused(status, _) => answer.with("upstream_status", status),
+        AdminError::Unavailable(_) => answer.retry_after(DEFAULT_WAIT),
+        _ => answer,
+    };
+    answer.into_status()
+}
+
+fn of_quota(exceeded: &Exceeded) -> Status {
+    let Limit { subject, window, most } = &exceeded.limit;
+    let subject = subject.to_text();
+    let wait = exceeded.resets.duration_since(Timestamp::now());
+    let text = format!("{subject}: all {most} messages of this {} are used", window.word());
+    let answer = Answer::new(Reason::QuotaExceeded, &*text)
+        .with("subject", &subject)
+        .with("limit", most)
+        .with("window", window.word())
+        .with("reset_time", exceeded.resets)
+        .retry_after(Duration::try_from(wait).unwrap_or(DEFAULT_WAIT));
+    let entry = Reason::QuotaExceeded.entry();
+    answer.into_status_as(entry.code, entry.word.to_owned(), |details| {
+        details.add_quota_failure_violation(&*subject, text);
+    })
 }
 
 pub(super) fn of_send(error: &SendError) -> Status {
@@ -114,6 +166,7 @@ pub(super) fn of_send(error: &SendError) -> Status {
             let violation = |field: &&str| FieldViolation::new(*field, "must lie in the future");
             invalid_request(fields.iter().map(violation).collect())
         }
+        SendError::OverQuota(exceeded) => of_quota(exceeded),
         SendError::Overloaded => {
             let answer = Answer::new(Reason::Overloaded, "too many sends are waiting for pilot status");
             answer.retry_after(DEFAULT_WAIT).into_status()

@@ -24,9 +24,8 @@ use figment::{
 pub use self::{secrets::SecretRef, settings::Settings};
 use crate::{
     api::BulkOptions,
-    domain::secret::TenantKey,
+    domain::{caller::Caller, secret::TenantKey},
     fanout, http,
-    identity::Caller,
     keys::Number,
     messaging, store,
     tracking::{self, registration},

@@ -12,13 +12,14 @@ use url::Url;
 use super::settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings};
 use crate::{
     domain::{
+        caller::{Caller, Token},
         ids::{CallerName, NumberName},
         principal::{Grant, NumberScope},
+        quota::Quota,
         recipient::PhoneNumber,
         secret::{NumberKey, TokenHash, WebhookSecret, WebhookUrl},
     },
-    identity::Caller,
-    keys::{Number, Pacing, WebhookDoor},
+    keys::{Number, Pacing, Source, WebhookDoor},
 };
 
 /// Shorter path tokens could be guessed.
@@ -93,7 +94,23 @@ fn number(settings: NumberSettings, public_url: Option<&Url>, exposed: Option<&P
     match (name, key) {
         (Some(name), Some(key)) if wrong.is_empty() => {
             let (upstream_id, read_back) = (settings.upstream_id, settings.read_back);
-            Ok(Number { name, upstream_id, phone, key, webhook, pacing, read_back })
+            Ok(Number {
+                name,
+                description: String::new(),
+                upstream_id,
+                phone,
+                key,
+                generation: 1,
+                key_time: None,
+                rotate_every: None,
+                rotation: None,
+                disabled: false,
+                webhook,
+                pacing,
+                quota: Quota::NONE,
+                read_back,
+                source: Source::Declared,
+            })
         }
         _ => Err(wrong),
     }
@@ -139,14 +156,14 @@ pub(super) fn callers(
             if !hashes.insert(hash) {
                 note("token_hashes: the same token is there twice");
             }
-            Some(hash)
+            Some(Token::of(hash))
         });
         let tokens = tokens.collect();
         let grants = settings.grants.into_iter();
         let grants = grants.filter_map(|settings| grant(settings, declared).map_err(|error| note(&error)).ok());
         let grants = grants.collect();
         match CallerName::from_text(&settings.name) {
-            Ok(name) => callers.push(Caller { name, tokens, grants }),
+            Ok(name) => callers.push(Caller { tokens, grants, ..Caller::named(name) }),
             Err(error) => note(&format!("name: {error}")),
         }
     }
@@ -159,11 +176,11 @@ fn grant(settings: GrantSettings, declared: &HashSet<String>) -> Result<Grant, S
         return Err("grants: permissions must not be empty".to_owned());
     }
     if settings.number == "*" {
-        return Ok(Grant { numbers: NumberScope::All, permissions });
+        return Ok(Grant::of(NumberScope::All, permissions));
     }
     if !declared.contains(&settings.number) {
         return Err(format!("grants: there is no number {:?}", settings.number));
     }
     let name = NumberName::from_text(&settings.number).map_err(|error| format!("grants: number: {error}"))?;
-    Ok(Grant { numbers: NumberScope::One(name), permissions })
+    Ok(Grant::of(NumberScope::One(name), permissions))
 }

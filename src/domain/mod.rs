@@ -3,6 +3,8 @@
 //! Everything here is a value that was checked when it was made. Nothing here knows protobuf, HTTP, SQL or a runtime;
 //! every other room builds on it.
 
+pub mod audit;
+pub mod caller;
 pub mod content;
 pub mod event;
 pub mod failure;
@@ -13,8 +15,10 @@ pub mod merge;
 pub mod message;
 pub mod position;
 pub mod principal;
+pub mod quota;
 pub mod read_back;
 pub mod recipient;
+pub mod record;
 pub mod secret;
 pub mod signed;
 pub mod sources;

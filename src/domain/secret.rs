@@ -110,7 +110,8 @@ fn check_visible(text: &SecretString, shortest: usize) -> Result<(), Invalid> {
 }
 
 /// The SHA-256 of a token. Tokens are random enough that a plain hash keeps them secret.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
@@ -130,6 +131,20 @@ impl TokenHash {
     /// 64 hexadecimal digits.
     pub fn to_hex(self) -> String {
         hex::encode(self.0)
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        hash.to_hex()
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::from_hex(&text)
     }
 }
 

@@ -333,17 +333,17 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::principal::{Grant, NumberScope, Permission, Principal},
-        identity::{Caller, Identity},
+        domain::{
+            caller::Caller,
+            principal::{Grant, NumberScope, Permission, Principal},
+        },
+        identity::Identity,
     };
 
     fn group() -> Arc<Group> {
-        let caller = Caller {
-            name: "orders".to_owned().try_into().unwrap(),
-            tokens: Vec::new(),
-            grants: vec![Grant { numbers: NumberScope::All, permissions: vec![Permission::Read] }],
-        };
-        let principal = Principal { caller: caller.name.clone() };
+        let grants = vec![Grant::of(NumberScope::All, vec![Permission::Read])];
+        let caller = Caller { grants, ..Caller::named("orders".to_owned().try_into().unwrap()) };
+        let principal = Principal { caller: caller.name.clone(), credential: "test".into(), expires: None };
         let sight = Identity::of(vec![caller]).visibility(&principal);
         let filter = Filter::updates(sight, HashSet::new(), HashSet::new(), HashSet::new(), HashSet::new());
         Arc::new(Group::new(filter, Kind::Frames, Position::START))

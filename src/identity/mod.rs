@@ -1,36 +1,56 @@
 //! Who calls, and what they may do.
 //!
-//! Owns the callers' token hashes and grants. A use case asks for an [`Authorized`] value, which only [`Identity`] can
-//! make, so that a use case without a check does not compile. Knows no transport: the gRPC door hands over the text of
-//! the credential.
+//! Owns the callers' credentials and grants. A use case asks for an [`Authorized`] or [`Acting`] value, which only
+//! [`Identity`] can make, so that a use case without a check does not compile. What is registered may change at any time:
+//! every check goes by what stands now, and [`Identity::changes`] tells that something else does. Knows no transport: the
+//! gRPC door hands over what was shown.
 
+mod acting;
 mod authorized;
+mod roll;
 
-use std::collections::HashMap;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-pub use self::authorized::{Authorized, Cancel, InboxSight, Read, Send, Visibility};
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use self::roll::Roll;
+pub use self::{
+    acting::{
+        Acting, Duty, ManageCallers, ManageNumbers, ManageOutbox, ManageSubscriptions, ManageVault, ViewAudit,
+        ViewCallers, ViewNumbers, ViewOutbox, ViewSubscriptions, ViewVault,
+    },
+    authorized::{Authorized, Cancel, InboxSight, Read, Send, Visibility},
+    roll::Registered,
+};
 use crate::domain::{
+    caller::Caller,
     ids::{CallerName, NumberName},
     principal::{Grant, Permission, Principal},
+    record::Source,
     secret::TokenHash,
 };
 
-/// A registered caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// Its name.
-    pub name: CallerName,
-    /// Hashes of its tokens; any of them is accepted.
-    pub tokens: Vec<TokenHash>,
-    /// What it may do; nothing by default.
-    pub grants: Vec<Grant>,
+/// The callers and their rights. Changes are seen by all who hold it.
+#[derive(Debug)]
+pub struct Identity {
+    roll: ArcSwap<Roll>,
+    /// Changes are made one at a time.
+    changing: Mutex<()>,
+    changes: watch::Sender<u64>,
 }
 
-/// The callers and their rights.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    by_token: HashMap<TokenHash, CallerName>,
-    grants: HashMap<CallerName, Vec<Grant>>,
+/// What a call showed of who makes it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shown<'a> {
+    /// The value of its `authorization` header.
+    pub authorization: Option<&'a [u8]>,
+    /// The names in the client certificate that the connection was verified by, as in [`Caller::identities`].
+    pub certificate: &'a [String],
 }
 
 /// Why a credential was not accepted.
@@ -42,6 +62,9 @@ pub enum CredentialError {
     /// It is not one of ours. Whether its shape, its text or its scheme is wrong is not told.
     #[error("credential not accepted")]
     Invalid,
+    /// It was one of ours until it ended.
+    #[error("credential expired")]
+    Expired,
 }
 
 /// The caller has no such right on this number, or the number does not exist; which of the two is not told.
@@ -49,30 +72,49 @@ pub enum CredentialError {
 #[error("not granted")]
 pub struct NotGranted;
 
+/// The caller does not administer this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an administrator of this")]
+pub struct NotAdministrator;
+
+/// A credential already stands for another caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} already stands for caller {other}")]
+pub struct Taken {
+    /// Which; never one that could be presented.
+    pub what: String,
+    /// For whom.
+    pub other: CallerName,
+}
+
 impl Identity {
-    /// Takes the callers. A token hash that stands for two callers was refused by the configuration.
+    /// Takes the callers that the configuration declares. That no credential stands for two of them was checked there.
     pub fn of(callers: Vec<Caller>) -> Self {
-        let mut by_token = HashMap::new();
-        let mut grants = HashMap::new();
-        for caller in callers {
-            by_token.extend(caller.tokens.iter().map(|hash| (*hash, caller.name.clone())));
-            grants.insert(caller.name, caller.grants);
+        let declared = callers.into_iter().map(|caller| Arc::new(Registered { caller, source: Source::Declared }));
+        Self {
+            roll: ArcSwap::from_pointee(Roll::of(declared)),
+            changing: Mutex::default(),
+            changes: watch::Sender::new(0),
         }
-        Self { by_token, grants }
     }
 
-    /// Accepts the value of an `authorization` header: `Bearer` and a token.
+    /// Accepts what a call shows: `Bearer` and a token, or a client certificate.
     ///
     /// The lookup goes by the token's hash, so that its timing tells nothing that helps in guessing a token.
-    pub fn authenticate(&self, authorization: Option<&[u8]>) -> Result<Principal, CredentialError> {
-        let value = authorization.ok_or(CredentialError::Missing)?;
+    pub fn authenticate(&self, shown: Shown<'_>, at: Timestamp) -> Result<Principal, CredentialError> {
+        let roll = self.roll.load();
+        let Some(value) = shown.authorization else {
+            return match shown.certificate {
+                [] => Err(CredentialError::Missing),
+                names => names.iter().find_map(|name| roll.by_identity(name)).ok_or(CredentialError::Invalid),
+            };
+        };
         let value = std::str::from_utf8(value).map_err(|_| CredentialError::Invalid)?;
         let (scheme, token) = value.split_once(' ').ok_or(CredentialError::Invalid)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(CredentialError::Invalid);
         }
-        let caller = self.by_token.get(&TokenHash::of(token.trim())).ok_or(CredentialError::Invalid)?;
-        Ok(Principal { caller: caller.clone() })
+        roll.by_token(&TokenHash::of(token.trim()), at)
     }
 
     /// Proof that the principal may do `P` on the number. `None` stands for a number that is not registered.
@@ -89,22 +131,79 @@ impl Identity {
         }
     }
 
+    /// Proof that the principal administers `D`, for an act that comes from this address and for this reason.
+    pub fn administer<D: Duty>(
+        &self,
+        principal: &Principal,
+        from: Option<IpAddr>,
+        reason: &str,
+    ) -> Result<Acting<D>, NotAdministrator> {
+        let registered = self.caller(&principal.caller).filter(|registered| !registered.caller.disabled);
+        let rights = registered.map(|registered| registered.caller.admin.clone()).unwrap_or_default();
+        if rights.iter().any(|right| right.covers(D::RIGHT)) {
+            Ok(Acting::prove(principal, rights, from, reason))
+        } else {
+            Err(NotAdministrator)
+        }
+    }
+
     /// What the principal sees of messages and updates.
     pub fn visibility(&self, principal: &Principal) -> Visibility {
-        let grants = self.grants.get(&principal.caller).map_or(&[][..], Vec::as_slice);
-        Visibility::of(principal.caller.clone(), grants)
+        Visibility::of(principal.caller.clone(), &self.grants(principal))
     }
 
     /// What the principal sees of inbound events.
     pub fn inbox_sight(&self, principal: &Principal) -> InboxSight {
-        let grants = self.grants.get(&principal.caller).map_or(&[][..], Vec::as_slice);
-        InboxSight::of(principal.caller.clone(), grants)
+        InboxSight::of(principal.caller.clone(), &self.grants(principal))
+    }
+
+    /// The caller with this name.
+    pub fn caller(&self, name: &CallerName) -> Option<Arc<Registered>> {
+        self.roll.load().get(name).cloned()
+    }
+
+    /// All callers, in the order of their names.
+    pub fn all(&self) -> Vec<Arc<Registered>> {
+        self.roll.load().all()
+    }
+
+    /// Counts the changes. It may skip values; it is a hint to look.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Registers a caller, or changes it.
+    pub fn put(&self, registered: Registered) -> Result<(), Taken> {
+        self.swap(|roll| roll.with(Arc::new(registered)))
+    }
+
+    /// Takes a caller out.
+    pub fn remove(&self, name: &CallerName) {
+        // Nothing can be taken by what goes.
+        let _ = self.swap(|roll| Ok(roll.without(name)));
+    }
+
+    /// Whether the caller could be put, without putting it.
+    pub fn check(&self, caller: &Caller) -> Result<(), Taken> {
+        self.roll.load().check(caller)
+    }
+
+    fn swap(&self, change: impl FnOnce(&Roll) -> Result<Roll, Taken>) -> Result<(), Taken> {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&self.roll.load())?;
+        self.roll.store(Arc::new(changed));
+        self.changes.send_modify(|count| *count += 1);
+        Ok(())
+    }
+
+    fn grants(&self, principal: &Principal) -> Vec<Grant> {
+        self.caller(&principal.caller).map(|registered| registered.caller.grants.clone()).unwrap_or_default()
     }
 
     fn allows(&self, principal: &Principal, number: &NumberName, permission: Permission) -> bool {
-        let grants = self.grants.get(&principal.caller);
-        grants.is_some_and(|grants| {
-            grants.iter().any(|grant| grant.numbers.covers(number) && grant.permissions.contains(&permission))
+        self.roll.load().get(&principal.caller).is_some_and(|registered| {
+            let mut grants = registered.caller.grants.iter();
+            grants.any(|grant| grant.numbers.covers(number) && grant.permissions.contains(&permission))
         })
     }
 }

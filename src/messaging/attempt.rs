@@ -1,5 +1,7 @@
 //! The attempts of a send whose caller waits: one call, and further ones while that makes sense and time is left.
 
+use std::sync::Arc;
+
 use tokio::time::{Instant, sleep_until};
 
 use super::{
@@ -25,7 +27,7 @@ impl Messaging {
         &self,
         guard: Guard,
         mut message: Message,
-        number: Number,
+        number: Arc<Number>,
         body: SendBody,
         mut leave: Leave,
         deadline: Option<Instant>,

@@ -177,7 +177,7 @@ impl Messaging {
 
     /// The end of so many attempts.
     fn settlement(&self, status: Observed, origin: Origin, claim: Claim, attempts: u32) -> Settlement {
-        Settlement { fact: self.fact(status, origin), attempts, flow_token: None, claim }
+        Settlement { fact: self.fact(status, origin), attempts, flow_token: None, claim, audit: None }
     }
 
     fn fact(&self, status: Observed, origin: Origin) -> Fact {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{ids::MessageId, message::Message},
+    domain::{ids::MessageId, message::Message, quota::Exceeded},
     store::StoreError,
     upstream::{Doubt, Refusal},
 };
@@ -58,6 +58,9 @@ pub enum SendError {
     /// The gateway ends, and the send was still waiting for leave. Nothing was recorded.
     #[error("the gateway is ending")]
     Draining,
+    /// A limit on what may be sent is used up. Nothing was recorded.
+    #[error("{} of {} messages a {} used up", .0.limit.subject.to_text(), .0.limit.most, .0.limit.window.word())]
+    OverQuota(Exceeded),
     /// The queue holds as much as it may. Nothing was recorded.
     #[error("the queue is full")]
     QueueFull,

@@ -68,7 +68,10 @@ impl Messaging {
                 let not_sent = matches!(fact.status, Observed::Failed(_));
                 let free = not_sent && message.origins.handoff == Handoff::Direct;
                 let claim = if free { Claim::Released } else { Claim::Kept };
-                Ok(self.store.settle(id, Settlement { fact, attempts: 0, flow_token: None, claim }).await?)
+                Ok(self
+                    .store
+                    .settle(id, Settlement { fact, attempts: 0, flow_token: None, claim, audit: None })
+                    .await?)
             }
         }
     }

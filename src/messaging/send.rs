@@ -1,6 +1,6 @@
 //! One send: accept, attempt, settle; or accept, and leave the rest to the queue.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -57,7 +57,7 @@ pub enum Waiting {
 /// What is known of a request before anything is recorded.
 struct Asked {
     right: Authorized<Send>,
-    number: Number,
+    number: Arc<Number>,
     body: SendBody,
     fingerprint: [u8; 32],
     request: SendRequest,
@@ -80,7 +80,7 @@ impl Messaging {
         };
         let body = SendBody::of(&request.intent).map_err(|error| StoreError::Failed(error.to_string()))?;
         let fingerprint = fingerprint(&right, &request, &body);
-        let Some(number) = self.keys.get(right.number()).cloned() else {
+        let Some(number) = self.keys.get(right.number()) else {
             return Err(StoreError::Failed(format!("number {} has no key", right.number())).into());
         };
         let asked = Box::new(Asked { right, number, body, fingerprint, request });
@@ -128,7 +128,7 @@ impl Messaging {
         let mut draft = self.draft(&asked);
         let too_old = after(draft.origins.create_time, self.options.queue.max_age);
         let expires = asked.request.intent.deliver_until.map_or(too_old, |until| until.min(too_old));
-        let sealed = self.vault.seal(Place::Outbox(draft.origins.message_id), &asked.body.bytes());
+        let sealed = self.vault.seal(&Place::Outbox(draft.origins.message_id), &asked.body.bytes());
         let body = sealed.map_err(|error| StoreError::Failed(error.to_string()))?;
         draft.queued = Some(Queued { body, expires });
         let messaging = self.clone();
@@ -145,6 +145,7 @@ impl Messaging {
             Accepted::Before(message) => Ok(Sent { message, replayed: true }),
             Accepted::Reused(id) => Err(SendError::RequestIdReused(id)),
             Accepted::Full => Err(SendError::QueueFull),
+            Accepted::OverQuota(exceeded) => Err(SendError::OverQuota(exceeded)),
         }
     }
 
@@ -199,6 +200,7 @@ impl Messaging {
             (Accepted::New(message), Entry::Theirs(_)) => Err(SendError::InProgress(message.origins.message_id)),
             (Accepted::Reused(id), _) => Err(SendError::RequestIdReused(id)),
             (Accepted::Full, _) => Err(SendError::QueueFull),
+            (Accepted::OverQuota(exceeded), _) => Err(SendError::OverQuota(exceeded)),
             (Accepted::Before(message), _) if !message.status.is_unsettled() => Ok(Sent { message, replayed: true }),
             (Accepted::Before(message), _) => Box::pin(self.repeat(message, asked, leave)).await,
         }
@@ -278,6 +280,7 @@ impl Messaging {
                 _ => None,
             },
             queued: None,
+            limits: Vec::new(),
         }
     }
 }

@@ -138,6 +138,7 @@ impl Messaging {
             fact: Fact { status: receipt.status, at, observed_at, origin: Origin::SendReply, ids: receipt.ids },
             attempts: 1,
             flow_token: receipt.flow_token,
+            audit: None,
             claim: Claim::Kept,
         }
     }

@@ -18,6 +18,7 @@ use super::incoming::{self, Age};
 use crate::{
     api::{InboxApi, MessagingApi, authenticate::AuthenticateLayer, ready::Ready},
     config::Grpc,
+    domain::sources::Sources,
     identity::Identity,
     proto::{
         self,
@@ -38,6 +39,7 @@ pub(super) async fn serve<H: Health>(
     (messaging, inbox): (MessagingApi, InboxApi),
     identity: Arc<Identity>,
     (reporter, health): (HealthReporter, HealthServer<H>),
+    sources: Sources,
     draining: CancellationToken,
 ) -> Result<(), String> {
     let messaging = MessagingServiceServer::new(messaging).max_decoding_message_size(options.max_message_bytes);
@@ -45,7 +47,7 @@ pub(super) async fn serve<H: Health>(
     for service in SERVICES {
         reporter.set_service_status(service, ServingStatus::Serving).await;
     }
-    let authenticate = AuthenticateLayer::new(identity);
+    let authenticate = AuthenticateLayer::new(identity, sources);
     let reflected = |error: tonic_reflection::server::Error| error.to_string();
     let v1 = options.reflection.then(|| reflection().build_v1()).transpose().map_err(reflected)?;
     let v1alpha = options.reflection.then(|| reflection().build_v1alpha()).transpose().map_err(reflected)?;

@@ -114,7 +114,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let Ports { grpc: grpc_listener, http: http_listener } = ports;
     let directory = config.store.directory;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
-    let keys = Arc::new(KeyRing::of(config.numbers).with_tenant_key(config.tenant_key));
+    let keys = Arc::new(KeyRing::of(config.numbers, config.tenant_key));
     let identity = Arc::new(Identity::of(config.callers));
     let draining = CancellationToken::new();
     let closing = CancellationToken::new();
@@ -160,7 +160,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         fanout,
         Arc::clone(&identity),
         keys,
-        sources,
+        sources.clone(),
         config.grpc.bulk,
         draining.clone(),
     );
@@ -173,6 +173,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         (api, inbox),
         identity,
         (health.clone(), health_service),
+        sources.clone(),
         draining.clone(),
     ));
     let routes = door::router(tracking.clone(), store.head(), draining.clone(), &config.http);
@@ -311,7 +312,7 @@ async fn open_vault(
     };
     let vault = Vault::open(&key, sources.clone());
     match store.oldest_body().await? {
-        Some((id, body)) => match vault.unseal(Place::Outbox(id), &body) {
+        Some((id, body)) => match vault.unseal(&Place::Outbox(id), &body) {
             Err(error @ UnsealError::OtherKey) => Err(StartError::Sealed(directory.to_owned(), error)),
             // One damaged body is told of when its turn comes, and keeps nothing else from working.
             Ok(_) | Err(UnsealError::Damaged) => Ok(vault),

@@ -35,14 +35,19 @@
 //! one that is not settled and the fact is not from before it. It does not matter which of the two, doubt or fact, is
 //! first. What is ambiguous stays in doubt.
 //!
+//! **Quotas.** A draft that is recorded counts towards each of its limits in the same commit, one that is not counts towards
+//! none. What counts goes by the time the draft was created.
+//!
 //! **One owner.** A data directory belongs to one open store at a time; a second `open` fails and changes nothing. So
 //! does an `open` of a damaged store or of one written by a newer version.
 //!
 //! Adapters stay private; every adapter passes the suite in `tests/store/conformance/`.
 
+mod audit;
 mod checks;
 mod outbox;
 mod record;
+mod registry;
 pub mod retention;
 mod sqlite;
 mod subscriptions;
@@ -55,19 +60,24 @@ use tokio::sync::watch;
 
 use self::retention::{Trim, Trimmed};
 pub use self::{
+    audit::{AuditEnds, AuditQuery, AuditRecord, Checkpoint},
     checks::{Checked, DueCheck, DueChecks, FirstChecks},
     outbox::{
         Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, Terms, Withdrawn,
     },
     record::{Entry, Recorded, Sighting},
+    registry::{Change, Changed, Record, Resealed, SealCount},
     subscriptions::{Begin, Commit, Committed, Subscribe, Subscribed, SubscriptionKey},
 };
 use crate::domain::{
+    audit::Act,
     event::Event,
     ids::{CallerName, CorrelationId, ExternalId, MessageId, NumberName, RequestId, UpstreamId},
     merge::Fact,
     message::{ForeignIds, Message, Origins},
     position::{Epoch, Position},
+    quota::{Exceeded, Limit},
+    record::Place,
     secret::{Likeness, Sealed},
     status::Status,
 };
@@ -172,6 +182,8 @@ pub struct Draft {
     pub likeness: Option<Likeness>,
     /// For the outbox, if the message is handed over later.
     pub queued: Option<Queued>,
+    /// Limits that the message counts towards.
+    pub limits: Vec<Limit>,
 }
 
 /// What became of a draft.
@@ -185,6 +197,8 @@ pub enum Accepted {
     Reused(MessageId),
     /// The outbox holds as much as it may; nothing was recorded.
     Full,
+    /// A limit is used up; nothing was recorded, and no limit counts it.
+    OverQuota(Exceeded),
 }
 
 /// What a `request_id` stands for.
@@ -207,6 +221,8 @@ pub struct Settlement {
     pub flow_token: Option<String>,
     /// What becomes of the caller's `request_id`.
     pub claim: Claim,
+    /// What the audit log says of the attempt; `None` if there was none.
+    pub audit: Option<Act>,
 }
 
 /// What becomes of a `request_id` when an attempt is settled.
@@ -345,6 +361,40 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many bytes of storage are in use. What was deleted counts no more, whether or not the system has it back.
     async fn used_bytes(&self) -> Result<u64, StoreError>;
+
+    /// Every record of the platform team.
+    async fn records(&self) -> Result<Vec<Record>, StoreError>;
+
+    /// Changes records.
+    async fn change(&self, change: Change) -> Result<Changed, StoreError>;
+
+    /// At most `limit` places whose bytes are sealed under another key than this one. Which key that is stands in bytes 1 to
+    /// 8 of what is sealed.
+    async fn sealed_elsewhere(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError>;
+
+    /// Replaces sealed bytes by the same sealed anew, and returns how many.
+    async fn reseal(&self, resealed: Vec<Resealed>) -> Result<usize, StoreError>;
+
+    /// What is sealed under which key.
+    async fn seal_counts(&self) -> Result<Vec<SealCount>, StoreError>;
+
+    /// Appends to the audit log.
+    async fn audit(&self, acts: Vec<Act>) -> Result<(), StoreError>;
+
+    /// Entries of the audit log.
+    async fn audited(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Where the audit log begins and ends.
+    async fn audit_ends(&self) -> Result<AuditEnds, StoreError>;
+
+    /// Keeps a checkpoint of the audit log.
+    async fn keep_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError>;
+
+    /// The checkpoints of the audit log that are kept, oldest first.
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError>;
+
+    /// How much of each limit is used at that time: what counts in its present window.
+    async fn used(&self, limits: Vec<Limit>, at: Timestamp) -> Result<Vec<u64>, StoreError>;
 
     /// Identifies this log.
     fn epoch(&self) -> Epoch;

@@ -111,7 +111,7 @@ impl Tracking {
         let taken = match self.admit(path_token, signature, body) {
             Ok(number) => {
                 let policy = number.read_back.unwrap_or(self.options.read_back);
-                let taken = self.record(number, body, None, policy).await;
+                let taken = self.record(&number, body, None, policy).await;
                 if let Ok(Intake(recorded)) = &taken {
                     self.pulses.told(&number.name, recorded);
                 }
@@ -132,7 +132,7 @@ impl Tracking {
         delivered_at: Option<Timestamp>,
     ) -> Result<Intake, IntakeError> {
         let taken = match self.keys.get(number) {
-            Some(number) => self.record(number, body, delivered_at, ReadBack::Never).await,
+            Some(number) => self.record(&number, body, delivered_at, ReadBack::Never).await,
             None => Err(IntakeError::UnknownNumber),
         };
         self.tally.count(&taken);
@@ -150,7 +150,7 @@ impl Tracking {
     }
 
     /// The number that a webhook is for, if it is genuine.
-    fn admit(&self, path_token: &str, signature: Option<&str>, body: &[u8]) -> Result<&Number, IntakeError> {
+    fn admit(&self, path_token: &str, signature: Option<&str>, body: &[u8]) -> Result<Arc<Number>, IntakeError> {
         let number = self.keys.behind(path_token).ok_or(IntakeError::UnknownPath)?;
         let secrets = number.webhook.as_ref().map_or(&[][..], |door| &door.secrets);
         let signed = || {

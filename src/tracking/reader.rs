@@ -106,7 +106,7 @@ impl Reader {
         };
         let Some(id) = readable_id(&message.ids) else {
             let in_doubt = message.status == Status::InDoubt;
-            return if in_doubt { self.look_for(message, number, Leaves::Asked).await } else { Ok(message) };
+            return if in_doubt { self.look_for(message, &number, Leaves::Asked).await } else { Ok(message) };
         };
         let slot = self.upstream.read_slot().await?;
         let reading = self.upstream.message(&slot, &number.key, id).await?;

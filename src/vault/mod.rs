@@ -17,8 +17,9 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 pub use self::root_key::{RootKey, RootKeyError};
+pub use crate::domain::record::Place;
 use crate::domain::{
-    ids::{MessageId, NumberName},
+    ids::NumberName,
     secret::{Likeness, Sealed},
     sources::Sources,
 };
@@ -37,13 +38,6 @@ pub struct Vault {
     digest: Hmac<Sha256>,
     key_id: [u8; KEY_ID],
     sources: Sources,
-}
-
-/// What sealed bytes are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The body of a queued message.
-    Outbox(MessageId),
 }
 
 /// Why sealed bytes were not opened.
@@ -88,7 +82,7 @@ impl Vault {
     }
 
     /// Seals bytes for a place.
-    pub fn seal(&self, place: Place, bytes: &[u8]) -> Result<Sealed, SealError> {
+    pub fn seal(&self, place: &Place, bytes: &[u8]) -> Result<Sealed, SealError> {
         let nonce: [u8; NONCE] = self.sources.random();
         let payload = Payload { msg: bytes, aad: &place.to_bytes() };
         let ciphertext = self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError)?;
@@ -101,7 +95,7 @@ impl Vault {
     }
 
     /// Opens bytes that were sealed for this place.
-    pub fn unseal(&self, place: Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
+    pub fn unseal(&self, place: &Place, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, UnsealError> {
         let (head, ciphertext) = sealed.as_bytes().split_at_checked(HEAD).ok_or(UnsealError::Damaged)?;
         let (format, head) = head.split_at(1);
         let (key_id, nonce) = head.split_at(KEY_ID);
@@ -118,15 +112,6 @@ impl Vault {
     }
 }
 
-impl Place {
-    /// The kind and the row, so that no two places look alike.
-    fn to_bytes(self) -> Vec<u8> {
-        match self {
-            Self::Outbox(id) => [b"outbox/", &id.as_bytes()[..]].concat(),
-        }
-    }
-}
-
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vault(..)")
@@ -136,6 +121,7 @@ impl fmt::Debug for Vault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::MessageId;
 
     fn vault(byte: u8) -> Vault {
         let mut text = format!("{byte:02x}").repeat(31);
@@ -149,23 +135,23 @@ mod tests {
 
     #[test]
     fn only_the_same_key_and_place_open_it() {
-        let sealed = vault(1).seal(place(1), b"a body").unwrap();
-        assert_eq!(vault(1).unseal(place(1), &sealed).unwrap().as_slice(), b"a body");
-        assert_eq!(vault(1).unseal(place(2), &sealed), Err(UnsealError::Damaged));
-        assert_eq!(vault(2).unseal(place(1), &sealed), Err(UnsealError::OtherKey));
+        let sealed = vault(1).seal(&place(1), b"a body").unwrap();
+        assert_eq!(vault(1).unseal(&place(1), &sealed).unwrap().as_slice(), b"a body");
+        assert_eq!(vault(1).unseal(&place(2), &sealed), Err(UnsealError::Damaged));
+        assert_eq!(vault(2).unseal(&place(1), &sealed), Err(UnsealError::OtherKey));
         assert!(!sealed.as_bytes().windows(6).any(|window| window == b"a body"));
-        assert_ne!(vault(1).seal(place(1), b"a body").unwrap(), sealed, "never twice the same");
+        assert_ne!(vault(1).seal(&place(1), b"a body").unwrap(), sealed, "never twice the same");
     }
 
     #[test]
     fn no_byte_can_be_changed_or_cut() {
-        let sealed = vault(1).seal(place(1), b"a body").unwrap();
+        let sealed = vault(1).seal(&place(1), b"a body").unwrap();
         for index in 0..sealed.as_bytes().len() {
             let mut changed = sealed.as_bytes().to_vec();
             changed[index] ^= 1;
-            assert!(vault(1).unseal(place(1), &Sealed::from_bytes(changed)).is_err(), "byte {index}");
+            assert!(vault(1).unseal(&place(1), &Sealed::from_bytes(changed)).is_err(), "byte {index}");
             let cut = Sealed::from_bytes(sealed.as_bytes()[..index].to_vec());
-            assert!(vault(1).unseal(place(1), &cut).is_err(), "cut at {index}");
+            assert!(vault(1).unseal(&place(1), &cut).is_err(), "cut at {index}");
         }
     }
 }

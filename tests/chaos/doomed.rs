@@ -18,19 +18,23 @@ use jiff::Timestamp;
 use pilotgate::{
     config,
     domain::{
+        audit::Act,
         ids::{CallerName, MessageId, NumberName, RequestId},
         merge::Fact,
         message::Message,
         position::{Epoch, Position},
+        quota::Limit,
+        record::Place,
         secret::{Likeness, Sealed},
         sources::Sources,
         status::Status,
     },
     server,
     store::{
-        self, Accepted, Checked, Claimed, Commit, Committed, Draft, DueChecks, Entry, Expired, Expiry, Key, Lease,
-        LeaseEnd, LeaseSettled, Leases, Listing, Page, Recorded, Settlement, Store, StoreError, Subscribe, Subscribed,
-        Terms, Withdrawn, Written,
+        self, Accepted, AuditEnds, AuditQuery, AuditRecord, Change, Changed, Checked, Checkpoint, Claimed, Commit,
+        Committed, Draft, DueChecks, Entry, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, Page,
+        Record, Recorded, Resealed, SealCount, Settlement, Store, StoreError, Subscribe, Subscribed, Terms, Withdrawn,
+        Written,
         retention::{Trim, Trimmed},
     },
 };
@@ -142,6 +146,50 @@ impl Store for Doomed {
         let settled = self.store.settle_lease(lease, end).await;
         self.pass(false, Call::SettleLease);
         settled
+    }
+
+    async fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.store.records().await
+    }
+
+    async fn change(&self, change: Change) -> Result<Changed, StoreError> {
+        self.store.change(change).await
+    }
+
+    async fn sealed_elsewhere(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {
+        self.store.sealed_elsewhere(key_id, limit).await
+    }
+
+    async fn reseal(&self, resealed: Vec<Resealed>) -> Result<usize, StoreError> {
+        self.store.reseal(resealed).await
+    }
+
+    async fn seal_counts(&self) -> Result<Vec<SealCount>, StoreError> {
+        self.store.seal_counts().await
+    }
+
+    async fn audit(&self, acts: Vec<Act>) -> Result<(), StoreError> {
+        self.store.audit(acts).await
+    }
+
+    async fn audited(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
+        self.store.audited(query).await
+    }
+
+    async fn audit_ends(&self) -> Result<AuditEnds, StoreError> {
+        self.store.audit_ends().await
+    }
+
+    async fn keep_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        self.store.keep_checkpoint(checkpoint).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.store.checkpoints().await
+    }
+
+    async fn used(&self, limits: Vec<Limit>, at: Timestamp) -> Result<Vec<u64>, StoreError> {
+        self.store.used(limits, at).await
     }
 
     async fn claimed(&self, caller: &CallerName, request_id: &RequestId) -> Result<Option<Claimed>, StoreError> {

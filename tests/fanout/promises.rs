@@ -6,13 +6,14 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use pilotgate::{
     domain::{
+        caller::Caller,
         ids::{CallerName, SubscriptionName},
         position::Position,
         principal::{Grant, NumberScope, Permission, Principal},
         sources::Sources,
     },
     fanout::{Filter, FollowError, FollowRequest, Frame, Notice, OnExpired, Options, Start},
-    identity::{Caller, Identity},
+    identity::Identity,
     store::retention::Trim,
 };
 
@@ -125,9 +126,9 @@ async fn a_refused_stream_leaves_the_subscription_as_it_was() {
     assert_eq!(world.next(&mut follow, 1).await, [1]);
 
     let orders: CallerName = "orders".to_owned().try_into().unwrap();
-    let grants = vec![Grant { numbers: NumberScope::All, permissions: vec![Permission::Read] }];
-    let identity = Identity::of(vec![Caller { name: orders.clone(), tokens: Vec::new(), grants }]);
-    let sight = identity.visibility(&Principal { caller: orders.clone() });
+    let grants = vec![Grant::of(NumberScope::All, vec![Permission::Read])];
+    let identity = Identity::of(vec![Caller { grants, ..Caller::named(orders.clone()) }]);
+    let sight = identity.visibility(&Principal { caller: orders.clone(), credential: "test".into(), expires: None });
     let nobodys = HashSet::from([Sources::system().message_id(Timestamp::now())]);
     let other = Filter::updates(sight, HashSet::new(), nobodys, HashSet::new(), HashSet::new());
     let refused = FollowRequest { filter: other, until_final: true, ..named(request(Start::Latest, &[])) };

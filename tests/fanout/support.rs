@@ -11,6 +11,7 @@ use std::{
 
 use pilotgate::{
     domain::{
+        caller::Caller,
         event::Event,
         message::{Handoff, Origins},
         principal::{Grant, NumberScope, Permission, Principal},
@@ -18,7 +19,7 @@ use pilotgate::{
         sources::Sources,
     },
     fanout::{Fanout, Filter, Follow, FollowRequest, Frame, Notice, OnExpired, Options, Start, Wire},
-    identity::{Caller, Identity},
+    identity::Identity,
     store::{self, Draft, Store},
 };
 use tempfile::TempDir;
@@ -81,7 +82,10 @@ impl World {
             create_time: now,
             deliver_at: None,
         };
-        self.store.accept(Draft { origins, fingerprint: [1; 32], likeness: None, queued: None }).await.unwrap();
+        self.store
+            .accept(Draft { origins, fingerprint: [1; 32], likeness: None, queued: None, limits: Vec::new() })
+            .await
+            .unwrap();
     }
 
     /// A follower of entries with these labels that has begun.
@@ -116,10 +120,10 @@ impl World {
 }
 
 pub fn request(start: Start, labels: &[&str]) -> FollowRequest {
-    let grants = vec![Grant { numbers: NumberScope::All, permissions: vec![Permission::Read] }];
+    let grants = vec![Grant::of(NumberScope::All, vec![Permission::Read])];
     let name: pilotgate::domain::ids::CallerName = "orders".to_owned().try_into().unwrap();
-    let identity = Identity::of(vec![Caller { name: name.clone(), tokens: Vec::new(), grants }]);
-    let sight = identity.visibility(&Principal { caller: name });
+    let identity = Identity::of(vec![Caller { grants, ..Caller::named(name.clone()) }]);
+    let sight = identity.visibility(&Principal { caller: name, credential: "test".into(), expires: None });
     let labels = labels.iter().map(|label| (*label).to_owned()).collect();
     FollowRequest {
         filter: Filter::updates(sight, HashSet::new(), HashSet::new(), HashSet::new(), labels),

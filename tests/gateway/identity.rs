@@ -13,11 +13,13 @@ use pilotgate::{
         settings::{CallerSettings, GrantSettings},
     },
     domain::{
+        caller::{Caller, Token},
         ids::CallerName,
         principal::{Permission, Principal},
         secret::TokenHash,
+        sources::Sources,
     },
-    identity::{Caller, Identity},
+    identity::Identity,
     proto::v1::{self, CancelOutcome, StatusFilter, messaging_service_client::MessagingServiceClient},
     server::Gateway,
 };
@@ -248,10 +250,11 @@ impl Service<http::Request<()>> for Inner {
 #[tokio::test]
 async fn the_credential_goes_no_further_than_the_door() {
     let name = CallerName::from_text("orders").unwrap();
-    let identity =
-        Identity::of(vec![Caller { name: name.clone(), tokens: vec![TokenHash::of(TOKEN)], grants: Vec::new() }]);
+    let token = Token::of(TokenHash::of(TOKEN));
+    let credential = format!("token:{}", token.id);
+    let identity = Identity::of(vec![Caller { tokens: vec![token], ..Caller::named(name.clone()) }]);
     let inner = Inner::default();
-    let mut door = AuthenticateLayer::new(Arc::new(identity)).layer(inner.clone());
+    let mut door = AuthenticateLayer::new(Arc::new(identity), Sources::system()).layer(inner.clone());
     let right = format!("Bearer {TOKEN}");
     let cases: [(&[&str], bool); 5] = [
         (&[&right], true),
@@ -270,7 +273,8 @@ async fn the_credential_goes_no_further_than_the_door() {
         let seen = inner.0.lock().unwrap().drain(..).collect::<Vec<_>>();
         if accepted {
             let rest = HeaderMap::from_iter([("x-request-id".parse().unwrap(), "r-1".parse().unwrap())]);
-            assert_eq!(seen, [(rest, Principal { caller: name.clone() })], "{credentials:?}");
+            let principal = Principal { caller: name.clone(), credential: credential.as_str().into(), expires: None };
+            assert_eq!(seen, [(rest, principal)], "{credentials:?}");
         } else {
             assert_eq!(seen, [], "{credentials:?}");
             assert_eq!(response.headers()["grpc-status"], "16");

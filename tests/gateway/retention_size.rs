@@ -45,7 +45,7 @@ async fn fill(settings: &Settings, messages: i64, youngest: i64) -> Vec<String> 
                 create_time,
                 deliver_at: None,
             };
-            Draft { origins, fingerprint: [0; 32], likeness: None, queued: None }
+            Draft { origins, fingerprint: [0; 32], likeness: None, queued: None, limits: Vec::new() }
         })
         .collect();
     // In order: more at once would be queued as it comes.
@@ -58,7 +58,10 @@ async fn fill(settings: &Settings, messages: i64, youngest: i64) -> Vec<String> 
         let ids = ForeignIds::default();
         let (at, origin) = (origins.create_time, Origin::SendReply);
         let fact = Fact { status, at, observed_at: at, origin, ids };
-        store.settle(origins.message_id, Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept })
+        store.settle(
+            origins.message_id,
+            Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept, audit: None },
+        )
     }))
     .await;
     store.close().await;

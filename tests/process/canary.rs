@@ -348,7 +348,7 @@ fn debug_prints_hide_every_secret() {
     let config = config::check_in_memory(settings.clone()).unwrap();
     let token = CallerToken::generate(&Sources::system());
     let line = Cli::try_parse_from(["pilotgate", "get", "an-id", "--token", STRAY_TOKEN]).unwrap();
-    let ring = KeyRing::of(config.numbers.clone()).with_tenant_key(config.tenant_key.clone());
+    let ring = KeyRing::of(config.numbers.clone(), config.tenant_key.clone());
     let identity = Identity::of(config.callers.clone());
     let mut haystack = Haystack::default();
     let all: [(&str, &dyn std::fmt::Debug); 6] = [

@@ -13,7 +13,7 @@ const RANKS: &[&[&str]] = &[
     &["domain", "proto", "observe"],
     &["store", "upstream", "sandbox", "vault"],
     &["identity", "keys"],
-    &["messaging", "tracking", "fanout"],
+    &["admin", "messaging", "tracking", "fanout"],
     &["api", "http"],
     &["config"],
     &["server"],

@@ -34,7 +34,7 @@ pub fn draft(n: u128) -> Draft {
         create_time: at(0),
         deliver_at: None,
     };
-    Draft { origins, fingerprint: [1; 32], likeness: None, queued: None }
+    Draft { origins, fingerprint: [1; 32], likeness: None, queued: None, limits: Vec::new() }
 }
 
 /// The same, asked for by this caller under this `request_id`.
@@ -132,7 +132,7 @@ pub fn of(ids: ForeignIds, fact: Fact) -> Fact {
 
 /// An attempt that led to this fact, and nothing besides.
 pub fn settled(fact: Fact) -> Settlement {
-    Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept }
+    Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept, audit: None }
 }
 
 pub fn sightings(facts: impl IntoIterator<Item = Fact>) -> Vec<Entry> {

@@ -25,7 +25,7 @@ impl Messaging {
         let draining = self.draining.clone();
         let work = async {
             let bell = self.wakers.number(&name);
-            while let Some(number) = self.keys.get(&name).cloned() {
+            while let Some(number) = self.keys.get(&name) {
                 match self.work_off(&number).await {
                     Ok(next) => tokio::select! {
                         () = bell.notified() => {}
@@ -42,7 +42,7 @@ impl Messaging {
     }
 
     /// Leases and starts as long as something is due, and tells when there will be more.
-    async fn work_off(&self, number: &Number) -> Result<Option<Timestamp>, StoreError> {
+    async fn work_off(&self, number: &Arc<Number>) -> Result<Option<Timestamp>, StoreError> {
         // A look before leave is taken: leave for nothing would cost a direct send its turn.
         let mut next = self.store.lease(self.terms(number, 0)).await?.next;
         while next.is_some_and(|next| next <= self.sources.now()) {
@@ -58,7 +58,7 @@ impl Messaging {
     }
 
     /// Leases what there is leave for and starts its attempts; tells when the next one is due.
-    async fn lease_and_start(&self, number: &Number) -> Result<Option<Timestamp>, StoreError> {
+    async fn lease_and_start(&self, number: &Arc<Number>) -> Result<Option<Timestamp>, StoreError> {
         let (leave, place) = self.leave_and_place(number).await?;
         let (mut leaves, mut places) = (vec![leave], vec![place]);
         while leaves.len() < BATCH {
@@ -70,13 +70,13 @@ impl Messaging {
         let terms = self.terms(number, leaves.len());
         // Not to be left half-way: what is leased has to be attempted, or it would wait for its lease to end.
         let messaging = self.clone();
-        let number = number.clone();
+        let number = Arc::clone(number);
         let started = self.tasks.spawn(async move {
             let leases = messaging.store.lease(terms).await?;
             for ((leased, leave), place) in leases.leased.into_iter().zip(leaves).zip(places) {
                 // A lease that ended without an answer has changed that.
                 messaging.wakers.expires(leased.expires);
-                let (messaging, number) = (messaging.clone(), number.clone());
+                let (messaging, number) = (messaging.clone(), Arc::clone(&number));
                 messaging.tasks.clone().spawn(async move {
                     messaging.hand_off(leased, number, leave).await;
                     drop::<OwnedSemaphorePermit>(place);

@@ -3,7 +3,7 @@
 //! Taken and refused are final, but never a refusal after a doubt. What concerns the number and not the message, its key
 //! or its pace or the way to Pilot Status, only puts the message off.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::super::{Messaging, after, gate::Leave, idempotency_key, running::Entry, settle::failure_of};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 
 impl Messaging {
     /// Makes one attempt of a leased message, or finds that none is to be made, and ends its lease.
-    pub(super) async fn hand_off(&self, leased: Leased, number: Number, leave: Leave) {
+    pub(super) async fn hand_off(&self, leased: Leased, number: Arc<Number>, leave: Leave) {
         let id = leased.lease.id;
         // Another attempt whose lease has ended under it, or a doubt that is being settled by hand.
         let Entry::Mine(_guard) = self.running.enter(id) else {
@@ -49,7 +49,7 @@ impl Messaging {
     }
 
     fn body(&self, leased: &Leased) -> Result<SendBody, String> {
-        let bytes = self.vault.unseal(Place::Outbox(leased.lease.id), &leased.body);
+        let bytes = self.vault.unseal(&Place::Outbox(leased.lease.id), &leased.body);
         let bytes = bytes.map_err(|error| error.to_string())?;
         SendBody::kept(&bytes, leased.since).map_err(|error| error.to_string())
     }

@@ -45,7 +45,7 @@ impl Messaging {
     /// Starts to hand over what the queue holds and what comes in, until the gateway drains.
     pub fn run_queue(&self) {
         for number in self.keys.names() {
-            self.tasks.spawn(self.clone().dispatch(number.clone()));
+            self.tasks.spawn(self.clone().dispatch(number));
         }
         self.tasks.spawn(self.clone().expire_overdue());
     }

@@ -3,6 +3,7 @@
 //! WAL with `synchronous=FULL`: a commit returns after its frames are on disk. All writes go through the one thread of
 //! [`writer`], which puts whatever is waiting into one transaction. Reads never wait for it.
 
+mod audit;
 mod checks;
 mod file;
 mod reader;
@@ -15,6 +16,8 @@ mod list;
 mod log;
 mod orphans;
 mod outbox;
+mod quotas;
+mod registry;
 mod rows;
 mod subscriptions;
 mod trim;
@@ -27,16 +30,20 @@ use tokio::sync::watch;
 
 use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
 use super::{
-    Accepted, Checked, Claimed, Commit, Committed, Draft, DueChecks, Entry, Expired, Expiry, Key, Lease, LeaseEnd,
-    LeaseSettled, Leases, Listing, OpenError, Options, OutboxBounds, Page, Recorded, Settlement, Store, StoreError,
-    Subscribe, Subscribed, Terms, Withdrawn, Written,
+    Accepted, AuditEnds, AuditQuery, AuditRecord, Change, Changed, Checked, Checkpoint, Claimed, Commit, Committed,
+    Draft, DueChecks, Entry, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, OpenError, Options,
+    OutboxBounds, Page, Record, Recorded, Resealed, SealCount, Settlement, Store, StoreError, Subscribe, Subscribed,
+    Terms, Withdrawn, Written,
     retention::{Trim, Trimmed},
 };
 use crate::domain::{
+    audit::Act,
     ids::{CallerName, MessageId, NumberName, RequestId},
     merge::Fact,
     message::Message,
     position::{Epoch, Position},
+    quota::Limit,
+    record::Place,
     secret::{Likeness, Sealed},
     status::Status,
 };
@@ -203,6 +210,50 @@ impl Store for SqliteStore {
 
     async fn used_bytes(&self) -> Result<u64, StoreError> {
         self.readers.read(trim::used_bytes).await
+    }
+
+    async fn records(&self) -> Result<Vec<Record>, StoreError> {
+        self.readers.read(registry::records).await
+    }
+
+    async fn change(&self, change: Change) -> Result<Changed, StoreError> {
+        self.writer.write(move |tx| registry::change(tx.db, &change)).await
+    }
+
+    async fn sealed_elsewhere(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {
+        self.readers.read(move |db| registry::sealed_elsewhere(db, key_id, limit)).await
+    }
+
+    async fn reseal(&self, resealed: Vec<Resealed>) -> Result<usize, StoreError> {
+        self.writer.write(move |tx| registry::reseal(tx.db, &resealed)).await
+    }
+
+    async fn seal_counts(&self) -> Result<Vec<SealCount>, StoreError> {
+        self.readers.read(registry::seal_counts).await
+    }
+
+    async fn audit(&self, acts: Vec<Act>) -> Result<(), StoreError> {
+        self.writer.write(move |tx| audit::append(tx.db, &acts)).await
+    }
+
+    async fn audited(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
+        self.readers.read(move |db| audit::read(db, &query)).await
+    }
+
+    async fn audit_ends(&self) -> Result<AuditEnds, StoreError> {
+        self.readers.read(audit::ends).await
+    }
+
+    async fn keep_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), StoreError> {
+        self.writer.write(move |tx| audit::keep_checkpoint(tx.db, &checkpoint)).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.readers.read(audit::checkpoints).await
+    }
+
+    async fn used(&self, limits: Vec<Limit>, at: Timestamp) -> Result<Vec<u64>, StoreError> {
+        self.readers.read(move |db| quotas::used(db, &limits, at)).await
     }
 
     fn epoch(&self) -> Epoch {

@@ -4,9 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     super::{Accepted, Claim, Claimed, Draft, OutboxBounds, Settlement, StoreError},
-    checks, likeness, log,
+    audit, checks, likeness, log,
     orphans::join_early,
-    outbox,
+    outbox, quotas,
     writer::Writing,
 };
 use crate::domain::{
@@ -31,6 +31,9 @@ pub(super) fn accept(writing: &mut Writing<'_>, draft: &Draft, bounds: OutboxBou
         && outbox::is_full(writing.db, bounds, queued)?
     {
         return Ok(Accepted::Full);
+    }
+    if let Some(exceeded) = quotas::debit(writing.db, &draft.limits, origins.create_time)? {
+        return Ok(Accepted::OverQuota(exceeded));
     }
     let message = Message::accepted(origins.clone());
     writing
@@ -98,6 +101,7 @@ pub(super) fn settle_row(
     likeness::recognise_early(writing, seq, &mut message)?;
     join_early(writing, &mut message)?;
     save(writing, seq, &message)?;
+    audit::append(writing.db, settlement.audit.as_slice())?;
     if settlement.claim == Claim::Released {
         writing.db.prepare_cached("UPDATE messages SET request_id = NULL WHERE seq = ?1")?.execute([seq])?;
     }

@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("0003_inbound_checks_subscriptions.sql"),
     include_str!("0004_claims.sql"),
     include_str!("0005_doubts.sql"),
+    include_str!("0006_registry_audit_quotas.sql"),
 ];
 
 /// The newest version that this build knows.

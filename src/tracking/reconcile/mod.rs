@@ -158,7 +158,7 @@ impl Parts {
         let bell = self.pulses.bell(name);
         while let Some(number) = self.reader.keys.get(name) {
             let head = *self.reader.store.head().borrow();
-            match self.round(number, &pace).await {
+            match self.round(&number, &pace).await {
                 Ok(next) => drop(timeout(self.idle(next), self.stirs(head, next, bell.notified())).await),
                 Err(error) => {
                     tracing::error!(number = %name, %error, "what was to be read back could not be looked up");

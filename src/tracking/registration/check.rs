@@ -51,20 +51,17 @@ impl Shared {
     /// Looks at the webhook of a number, makes it as it should be, and reads what was missed. That at every look: while only
     /// the way in is closed, nothing but the log tells.
     pub(super) async fn check(&self, name: &NumberName, known: &mut Known) -> Result<(), RegistrationError> {
-        let number = self.keys.get(name);
-        let Some((number, url)) = number.and_then(|number| Some((number, number.webhook.as_ref()?.url.as_ref()?)))
-        else {
-            return Ok(());
-        };
-        let (key, acting_on) = self.keys.managing(number);
-        let access = HookAccess { key, acting_on, url };
-        let registered = self.register(number, &access, known).await;
+        let Some(number) = self.keys.get(name) else { return Ok(()) };
+        let Some(url) = number.webhook.as_ref().and_then(|door| door.url.as_ref()) else { return Ok(()) };
+        let (key, acting_on) = self.keys.managing(&number);
+        let access = HookAccess { key: &key, acting_on: acting_on.as_deref(), url };
+        let registered = self.register(&number, &access, known).await;
         if let Err(RegistrationError::Unavailable { .. }) = registered {
             // What keeps us from Pilot Status may keep Pilot Status from us.
             known.log_is_due = true;
         }
         match registered? {
-            Some(id) => self.read_log(number, &access, &id, known).await,
+            Some(id) => self.read_log(&number, &access, &id, known).await,
             None => Ok(()),
         }
     }

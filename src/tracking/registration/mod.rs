@@ -172,10 +172,9 @@ struct Watched {
 impl Registration {
     /// Puts the parts together.
     pub fn new(tracking: Tracking, upstream: Upstream, keys: Arc<KeyRing>, sources: Sources, options: Options) -> Self {
-        let has_address = |name: &&NumberName| {
-            keys.get(name).and_then(|number| number.webhook.as_ref()).is_some_and(|door| door.url.is_some())
-        };
-        let states = keys.names().filter(has_address).map(|name| (name.clone(), HookState::default())).collect();
+        let numbers = keys.all();
+        let watched = numbers.iter().filter(|number| number.webhook.as_ref().is_some_and(|door| door.url.is_some()));
+        let states = watched.map(|number| (number.name.clone(), HookState::default())).collect();
         Self(Arc::new(Shared { tracking, upstream, keys, sources, options, states: Mutex::new(states) }))
     }
 

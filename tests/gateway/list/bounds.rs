@@ -47,7 +47,7 @@ async fn stored(store: &dyn Store, count: u32, metadata: &BTreeMap<String, Strin
             create_time: time(n),
             deliver_at: None,
         };
-        store.accept(Draft { origins, fingerprint: [0; 32], likeness: None, queued: None }).await?;
+        store.accept(Draft { origins, fingerprint: [0; 32], likeness: None, queued: None, limits: Vec::new() }).await?;
         let fact = Fact {
             status: Observed::Failed(Failure::reported("X", "x")),
             at: time(n),
@@ -58,7 +58,7 @@ async fn stored(store: &dyn Store, count: u32, metadata: &BTreeMap<String, Strin
         store
             .settle(
                 MessageId::least_at(time(n)),
-                Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept },
+                Settlement { fact, attempts: 1, flow_token: None, claim: Claim::Kept, audit: None },
             )
             .await
     };

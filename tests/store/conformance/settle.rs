@@ -22,8 +22,13 @@ pub async fn an_attempt_is_counted_named_and_told(store: Arc<dyn Store>) {
     let known = ids("u1", "c1", "e1");
     // Observed later than it happened; the answer has a time of its own.
     let queued = Fact { observed_at: at(3), origin: Origin::SendReply, ..of(known.clone(), reached(Queued, 2)) };
-    let settlement =
-        Settlement { fact: queued.clone(), attempts: 1, flow_token: Some("flow".to_owned()), claim: Claim::Kept };
+    let settlement = Settlement {
+        fact: queued.clone(),
+        attempts: 1,
+        flow_token: Some("flow".to_owned()),
+        claim: Claim::Kept,
+        audit: None,
+    };
     let expected = Message {
         ids: known.clone(),
         status: Queued,

@@ -1,0 +1,67 @@
+//! What the platform team does: numbers and their keys, callers and their rights, the audit log, the root key.
+//!
+//! Every use case takes an [`crate::identity::Acting`], the proof of a right, and what it changes is committed together with
+//! its entry in the audit log before anybody sees it. Records are sealed whole; only this room and the vault read them.
+//! Called by `api`, and run by `server`.
+
+mod records;
+
+use std::sync::Arc;
+
+pub use self::records::{AdminError, Etag, Records};
+use crate::{
+    domain::sources::Sources,
+    identity::{Acting, Identity},
+    keys::KeyRing,
+    store::Store,
+    upstream::Upstream,
+    vault::Vault,
+};
+
+/// What the use cases work with. Clones are the same.
+#[derive(Clone)]
+pub struct Admin {
+    /// The sealed records.
+    pub(crate) records: Records,
+    /// Where they are kept, with the audit log.
+    pub(crate) store: Arc<dyn Store>,
+    /// The numbers as they stand.
+    pub(crate) keys: Arc<KeyRing>,
+    /// The callers as they stand.
+    pub(crate) identity: Arc<Identity>,
+    /// Where numbers and keys are managed.
+    pub(crate) upstream: Upstream,
+    /// Time and chance.
+    pub(crate) sources: Sources,
+}
+
+impl Admin {
+    /// Puts the parts together.
+    pub fn new(
+        store: Arc<dyn Store>,
+        vault: Vault,
+        keys: Arc<KeyRing>,
+        identity: Arc<Identity>,
+        upstream: Upstream,
+        sources: Sources,
+    ) -> Self {
+        let records = Records::new(Arc::clone(&store), vault, sources.clone());
+        Self { records, store, keys, identity, upstream, sources }
+    }
+
+    /// Notes in the audit log that an act was refused, and hands the refusal on.
+    pub(crate) async fn refused<D>(
+        &self,
+        acting: &Acting<D>,
+        action: &str,
+        subject: impl Into<String> + Send,
+        error: AdminError,
+    ) -> AdminError {
+        let mut act = acting.act(self.sources.now(), action, subject, "refused");
+        act.detail.insert("error".to_owned(), error.to_string());
+        match self.store.audit(vec![act]).await {
+            Ok(()) => error,
+            Err(failed) => failed.into(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+-- The platform team's records: numbers, callers and keys, each sealed whole. Bytes 1 to 8 of `sealed` name the root key.
+CREATE TABLE records (
+    kind    TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    sealed  BLOB NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+-- The audit log. `link` is the SHA-256 that chains an entry to the one before; `entry` is the text exactly as chained.
+CREATE TABLE audit (
+    seq   INTEGER PRIMARY KEY,
+    entry TEXT NOT NULL,
+    link  BLOB NOT NULL,
+    at      INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.at')) VIRTUAL,
+    actor   TEXT GENERATED ALWAYS AS (json_extract(entry, '$.actor')) VIRTUAL,
+    action  TEXT GENERATED ALWAYS AS (json_extract(entry, '$.action')) VIRTUAL,
+    subject TEXT GENERATED ALWAYS AS (json_extract(entry, '$.subject')) VIRTUAL
+) STRICT;
+CREATE INDEX audit_by_subject ON audit (subject, seq);
+
+-- One row: the newest entry that was trimmed, and its link.
+CREATE TABLE audit_anchor (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    seq  INTEGER NOT NULL,
+    link BLOB NOT NULL
+) STRICT;
+INSERT INTO audit_anchor (id, seq, link) VALUES (1, 0, zeroblob(32));
+
+-- What the vault stated of the audit log.
+CREATE TABLE audit_checkpoints (
+    seq INTEGER PRIMARY KEY,
+    mac BLOB NOT NULL
+) STRICT;
+
+-- How many messages count in a window. `start` is when it began, in seconds since 1970.
+CREATE TABLE quota_use (
+    subject TEXT NOT NULL,
+    window  TEXT NOT NULL,
+    start   INTEGER NOT NULL,
+    used    INTEGER NOT NULL,
+    PRIMARY KEY (subject, window)
+) STRICT, WITHOUT ROWID;
