@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use pilotgate::{
     config::{self, Settings, settings::Span},
     domain::{
@@ -14,7 +15,7 @@ use pilotgate::{
         sources::Sources,
         status::Status::{self, Failed, InDoubt},
     },
-    identity::Identity,
+    identity::{Identity, Shown},
     keys::KeyRing,
     messaging::{Messaging, Resolution, ResolveError, SendError, SendRequest, Sent, Waiting},
     proto::v1::MessageStatus,
@@ -46,7 +47,7 @@ impl Parts {
         let messaging = Messaging::new(
             Arc::clone(&store),
             Upstream::open(&config.upstream).unwrap(),
-            Arc::new(KeyRing::of(config.numbers)),
+            Arc::new(KeyRing::of(config.numbers, None)),
             Vault::open(&key, sources.clone()),
             sources,
             config.messaging,
@@ -57,7 +58,9 @@ impl Parts {
     }
 
     async fn send(&self, phone: &str, request_id: &str, handoff: Handoff) -> Result<Sent, SendError> {
-        let principal = self.identity.authenticate(Some(format!("Bearer {TOKEN}").as_bytes())).unwrap();
+        let authorization = format!("Bearer {TOKEN}");
+        let shown = Shown { authorization: Some(authorization.as_bytes()), certificate: &[] };
+        let principal = self.identity.authenticate(shown, Timestamp::now()).unwrap();
         let number = "wn_sandbox".to_owned().try_into().unwrap();
         let request = SendRequest {
             intent: Intent {
