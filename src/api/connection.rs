@@ -1,6 +1,6 @@
 //! The connection of a call.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 use tonic::Request;
@@ -14,6 +14,8 @@ pub struct Connection {
     pub line: Line,
     /// When it has to make way; `None` if it may become as old as it will.
     pub end: Option<End>,
+    /// Where it comes from; `None` if that is not known.
+    pub peer: Option<IpAddr>,
 }
 
 /// How a connection ends that has become old.
@@ -29,6 +31,11 @@ impl Connection {
     /// The line of a call's connection.
     pub(super) fn line<T>(request: &Request<T>) -> Option<Line> {
         request.extensions().get::<Self>().map(|connection| connection.line.clone())
+    }
+
+    /// Where a call comes from.
+    pub(super) fn peer<T>(request: &Request<T>) -> Option<IpAddr> {
+        request.extensions().get::<Self>()?.peer
     }
 
     /// When a stream is to end: within the first half of its connection's grace, each after another part of it, so that

@@ -4,6 +4,7 @@
 //! Owns nothing that lasts and decides nothing about messages. A handler authenticates nobody either: that has happened in
 //! [`authenticate`] before it is called.
 
+mod admin;
 pub mod authenticate;
 mod bulk;
 mod connection;
@@ -15,6 +16,7 @@ mod reasons;
 mod status;
 
 pub use self::{
+    admin::{Administrators, OutboxApi, SubscriptionApi},
     bulk::BulkOptions,
     connection::{Connection, End},
     convert::Responses,

@@ -144,6 +144,8 @@ reasons! {
         "The subscription was made by a stream with another filter. A stream that names a start gives it the new one.";
     SubscriptionTakenOver = "SUBSCRIPTION_TAKEN_OVER", Aborted, retryable: false, NotApplicable, acts: "caller",
         "A newer stream of this caller carries the subscription.";
+    SubscriptionMoved = "SUBSCRIPTION_MOVED", Aborted, retryable: true, NotApplicable, acts: "nobody",
+        "An administrator has moved or deleted the subscription. A new stream without a start begins where it stands now.";
     SubscriptionsExceeded = "SUBSCRIPTIONS_EXCEEDED", ResourceExhausted, retryable: false, NotApplicable, acts: "caller",
         "The caller has as many subscriptions as it may.";
     PageTokenInvalid = "PAGE_TOKEN_INVALID", InvalidArgument, retryable: false, NotApplicable, acts: "caller",

@@ -16,9 +16,9 @@ use crate::{
         ids::MessageId,
         quota::{Exceeded, Limit},
     },
-    fanout::{CommitError, CursorError, FollowError},
+    fanout::{CommitError, CursorError, FollowError, SeekError},
     identity::{CredentialError, Duty, NotAdministrator, NotGranted},
-    messaging::{ListError, LookError, PageTokenError, SendError},
+    messaging::{ListError, LookError, PageTokenError, SendError, UndecidedError},
     store::StoreError,
     tracking::RefreshError,
     upstream::{Doubt, ReadError, Refusal, RefusalClass},
@@ -133,6 +133,27 @@ pub(super) fn of_admin(error: &AdminError) -> Status {
         _ => answer,
     };
     answer.into_status()
+}
+
+pub(super) fn of_undecided(error: &UndecidedError) -> Status {
+    let reason = match error {
+        UndecidedError::Store(error) => return of_store(error),
+        UndecidedError::NotFound => Reason::MessageNotFound,
+        UndecidedError::NotQueued | UndecidedError::InDoubt | UndecidedError::NotInDoubt(_) | UndecidedError::Busy => {
+            Reason::WrongState
+        }
+    };
+    Answer::new(reason, error.to_string()).into_status()
+}
+
+pub(super) fn of_seek(error: &SeekError) -> Status {
+    match error {
+        SeekError::Unknown => {
+            Answer::new(Reason::SubscriptionNotFound, "the caller has no such subscription").into_status()
+        }
+        SeekError::Cursor(_) => Answer::new(Reason::CursorInvalid, error.to_string()).into_status(),
+        SeekError::Store(error) => of_store(error),
+    }
 }
 
 fn of_quota(exceeded: &Exceeded) -> Status {
@@ -268,6 +289,10 @@ pub(super) fn of_follow(error: &FollowError) -> Status {
         FollowError::TooManySubscriptions => {
             let text = "the caller has as many subscriptions as it may";
             Answer::new(Reason::SubscriptionsExceeded, text).into_status()
+        }
+        FollowError::Moved => {
+            Answer::new(Reason::SubscriptionMoved, "an administrator has moved or deleted the subscription")
+                .into_status()
         }
         FollowError::TakenOver => {
             Answer::new(Reason::SubscriptionTakenOver, "a newer stream carries the subscription").into_status()

@@ -111,6 +111,8 @@ failure_codes! {
     QueueExpired = "QUEUE_EXPIRED", permanent: false, never_left: true;
     /// Its stored body could not be read any more.
     BodyUnreadable = "BODY_UNREADABLE", permanent: false, never_left: true;
+    /// Taken out of the queue by an administrator.
+    Discarded = "DISCARDED", permanent: false, never_left: true;
     /// Somebody found out that it never left.
     ResolvedNotSent = "RESOLVED_NOT_SENT", permanent: false, never_left: true;
 }

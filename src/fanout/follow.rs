@@ -178,8 +178,8 @@ impl Follow {
     }
 
     async fn advance(&mut self) -> Result<Option<Frame>, FollowError> {
-        if self.is_taken_over() {
-            return Err(FollowError::TakenOver);
+        if let Some(lost) = self.lost() {
+            return Err(lost);
         }
         match &self.stage {
             Stage::Going => {}
@@ -204,8 +204,8 @@ impl Follow {
             }
         }
         loop {
-            if self.is_taken_over() {
-                return Err(FollowError::TakenOver);
+            if let Some(lost) = self.lost() {
+                return Err(lost);
             }
             if self.is_retired() {
                 return Ok(Some(self.drain(Duration::ZERO)));
@@ -337,11 +337,11 @@ impl Follow {
     }
 
     fn is_ending(&self) -> bool {
-        self.is_taken_over() || self.is_retired()
+        self.lost().is_some() || self.is_retired()
     }
 
-    fn is_taken_over(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.is_taken_over())
+    fn lost(&self) -> Option<FollowError> {
+        self.held.as_ref().and_then(|held| held.lost())
     }
 
     fn is_retired(&self) -> bool {

@@ -14,6 +14,7 @@ mod line;
 mod live;
 mod ring;
 mod subscription;
+mod subscriptions;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,6 +32,7 @@ pub use self::{
     frame::{Frame, Idle, Notice},
     line::Line,
     subscription::{Acknowledged, CommitError},
+    subscriptions::{SeekError, SubscriptionState},
 };
 use self::{live::Live, subscription::Carried};
 pub use crate::domain::signed::Fingerprint;
@@ -172,6 +174,9 @@ pub enum FollowError {
     /// A newer stream carries the subscription.
     #[error("taken over by a newer stream")]
     TakenOver,
+    /// An administrator has moved or deleted the subscription.
+    #[error("the subscription was moved")]
+    Moved,
     /// The process or the connection ends.
     #[error("draining")]
     Draining,

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -151,6 +151,8 @@ struct Carrier {
     filter: Fingerprint,
     /// Tells the stream when it does no more.
     taken_over: CancellationToken,
+    /// That is because an administrator has moved or deleted the subscription.
+    moved: AtomicBool,
     committed: AtomicI64,
     /// When the store last heard of it, in microseconds since 1970.
     used_at: AtomicI64,
@@ -170,7 +172,7 @@ impl Carried {
         Self(Arc::new(Places { turns, hashes: RandomState::new(), carriers: Mutex::default() }))
     }
 
-    fn turn(&self, key: &SubscriptionKey) -> &Turn<()> {
+    pub(super) fn turn(&self, key: &SubscriptionKey) -> &Turn<()> {
         &self.0.turns[self.0.hashes.hash_one(key) as usize % TURNS]
     }
 
@@ -179,7 +181,8 @@ impl Carried {
         let token = CancellationToken::new();
         let taken_over = Box::pin(token.clone().cancelled_owned());
         let (committed, used_at) = (AtomicI64::new(Position::START.0), AtomicI64::new(at.as_microsecond()));
-        let carrier = Arc::new(Carrier { filter, taken_over: token, committed, used_at });
+        let carrier =
+            Arc::new(Carrier { filter, taken_over: token, moved: AtomicBool::new(false), committed, used_at });
         self.lock().entry(key.clone()).or_default().push(Arc::clone(&carrier));
         Held { carried: self.clone(), key, taken_over, carrier }
     }
@@ -191,6 +194,19 @@ impl Carried {
                 older.taken_over.cancel();
             }
         }
+    }
+
+    /// Ends the stream that carries it, because the subscription is no longer where it was.
+    pub(super) fn move_away(&self, key: &SubscriptionKey) {
+        for carrier in self.lock().remove(key).into_iter().flatten() {
+            carrier.moved.store(true, Ordering::Release);
+            carrier.taken_over.cancel();
+        }
+    }
+
+    /// Whether a stream carries it now.
+    pub(super) fn is_carried(&self, key: &SubscriptionKey) -> bool {
+        self.lock().contains_key(key)
     }
 
     /// Notes an acknowledgement for the heartbeats of whoever carries it now.
@@ -223,9 +239,11 @@ impl Held {
         self.carrier.committed()
     }
 
-    /// Whether another stream carries it now.
-    pub(super) fn is_taken_over(&self) -> bool {
-        self.carrier.taken_over.is_cancelled()
+    /// Why the stream carries it no more, if it does not.
+    pub(super) fn lost(&self) -> Option<FollowError> {
+        let why =
+            || if self.carrier.moved.load(Ordering::Acquire) { FollowError::Moved } else { FollowError::TakenOver };
+        self.carrier.taken_over.is_cancelled().then(why)
     }
 
     /// Ready once another stream carries it.
@@ -263,7 +281,7 @@ mod tests {
             older.push(newer);
         }
         let newest = older.pop().unwrap();
-        assert!(older.iter().all(Held::is_taken_over) && !newest.is_taken_over());
+        assert!(older.iter().all(|held| held.lost() == Some(FollowError::TakenOver)) && newest.lost().is_none());
         // They let go of nothing but their own hold.
         drop(older);
         carried.note(&key, filter, Position(7), at);

@@ -175,7 +175,7 @@ impl Messaging {
         let stop = Instant::now() + ATTEMPT_WAIT;
         while message.origins.handoff == Handoff::Queued && message.status == Status::Pending {
             let fact = self.fact(Observed::Reached(Status::Canceled), Origin::Gateway);
-            match self.store.withdraw(id, Status::Pending, fact).await {
+            match self.store.withdraw(id, Status::Pending, fact, None).await {
                 Ok(Withdrawn::Done(message)) => {
                     self.wakers.due(&message.origins.number);
                     return Ok(told(*message, CancelOutcome::Canceled));

@@ -15,6 +15,7 @@ mod resolve;
 mod running;
 mod send;
 mod settle;
+mod undecided;
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -30,8 +31,9 @@ pub use self::{
     look::LookError,
     outcome::{SendError, Sent},
     queue::QueueOptions,
-    resolve::{Resolution, ResolveError},
+    resolve::Resolution,
     send::{SendRequest, Waiting},
+    undecided::UndecidedError,
 };
 use self::{gate::Gate, queue::Wakers, running::Running};
 use crate::{

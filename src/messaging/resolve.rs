@@ -3,6 +3,7 @@
 use super::{Messaging, running::Entry};
 use crate::{
     domain::{
+        audit::Act,
         failure::{Failure, FailureCode},
         ids::{MessageId, UpstreamId},
         merge::{Fact, Observed},
@@ -23,7 +24,7 @@ pub enum Resolution {
 
 /// Why a doubt was not settled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
+pub(super) enum ResolveError {
     /// There is no such message.
     #[error("no such message")]
     NotFound,
@@ -41,7 +42,12 @@ pub enum ResolveError {
 impl Messaging {
     /// Settles a message in doubt; it is not attempted any more. The `request_id` of one that was not sent may be used
     /// again, unless the queue had answered for it.
-    pub async fn resolve(&self, id: MessageId, resolution: Resolution) -> Result<Message, ResolveError> {
+    pub(super) async fn settled_by_hand(
+        &self,
+        id: MessageId,
+        resolution: Resolution,
+        act: Act,
+    ) -> Result<Message, ResolveError> {
         // Entered before the look, so that no repeated call of the caller comes in between.
         let Entry::Mine(_guard) = self.running.enter(id) else { return Err(ResolveError::Busy) };
         let message = self.store.message(id).await?.ok_or(ResolveError::NotFound)?;
@@ -58,7 +64,7 @@ impl Messaging {
                 self.fact(Observed::Failed(failure), Origin::Gateway)
             }
         };
-        match self.store.withdraw(id, Status::InDoubt, fact.clone()).await? {
+        match self.store.withdraw(id, Status::InDoubt, fact.clone(), Some(act.clone())).await? {
             Withdrawn::Done(message) => {
                 self.wakers.due(&message.origins.number);
                 Ok(*message)
@@ -70,7 +76,7 @@ impl Messaging {
                 let claim = if free { Claim::Released } else { Claim::Kept };
                 Ok(self
                     .store
-                    .settle(id, Settlement { fact, attempts: 0, flow_token: None, claim, audit: None })
+                    .settle(id, Settlement { fact, attempts: 0, flow_token: None, claim, audit: Some(act) })
                     .await?)
             }
         }

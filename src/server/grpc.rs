@@ -16,12 +16,15 @@ use tower::Layer;
 
 use super::incoming::{self, Age};
 use crate::{
-    api::{InboxApi, MessagingApi, authenticate::AuthenticateLayer, ready::Ready},
+    api::{InboxApi, MessagingApi, OutboxApi, SubscriptionApi, authenticate::AuthenticateLayer, ready::Ready},
     config::Grpc,
     domain::sources::Sources,
     identity::Identity,
     proto::{
         self,
+        admin::v1::{
+            outbox_service_server::OutboxServiceServer, subscription_service_server::SubscriptionServiceServer,
+        },
         v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
     },
 };
@@ -30,13 +33,19 @@ use crate::{
 const AGES: u32 = 8;
 
 /// The services that ask who calls, as health tells of them.
-const SERVICES: [&str; 2] = ["pilotgate.v1.MessagingService", "pilotgate.v1.InboxService"];
+const SERVICES: [&str; 4] = [
+    "pilotgate.v1.MessagingService",
+    "pilotgate.v1.InboxService",
+    "pilotgate.admin.v1.OutboxService",
+    "pilotgate.admin.v1.SubscriptionService",
+];
 
 /// Serves until draining, then finishes the calls in flight.
 pub(super) async fn serve<H: Health>(
     listener: TcpListener,
     options: Grpc,
     (messaging, inbox): (MessagingApi, InboxApi),
+    (outbox, subscriptions): (OutboxApi, SubscriptionApi),
     identity: Arc<Identity>,
     (reporter, health): (HealthReporter, HealthServer<H>),
     sources: Sources,
@@ -56,6 +65,8 @@ pub(super) async fn serve<H: Health>(
         // These ask who calls; health and reflection answer everyone.
         .add_service(authenticate.layer(Ready(messaging)))
         .add_service(authenticate.layer(Ready(inbox)))
+        .add_service(authenticate.layer(OutboxServiceServer::new(outbox)))
+        .add_service(authenticate.layer(SubscriptionServiceServer::new(subscriptions)))
         .add_service(health);
     let routes = v1.into_iter().fold(routes, Routes::add_service);
     let routes = v1alpha.into_iter().fold(routes, Routes::add_service);

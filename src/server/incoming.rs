@@ -136,7 +136,7 @@ impl Connected for Held {
     type ConnectInfo = Connection;
 
     fn connect_info(&self) -> Connection {
-        Connection { line: self.line.clone(), end: self.end }
+        Connection { line: self.line.clone(), end: self.end, peer: self.socket.peer_addr().ok().map(|peer| peer.ip()) }
     }
 }
 

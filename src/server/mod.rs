@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    api::{InboxApi, MessagingApi, Responses},
+    api::{Administrators, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi},
     config::Config,
     domain::sources::Sources,
     fanout::Fanout,
@@ -154,6 +154,9 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let in_use = move |age| following.in_use(age);
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, in_use, draining.clone());
     let inbox = InboxApi::new(fanout.clone(), Arc::clone(&identity), Arc::clone(&keys), sources.clone());
+    let administrators = Administrators::new(Arc::clone(&identity), Arc::clone(&store), sources.clone());
+    let outbox = OutboxApi::new(administrators.clone(), messaging.clone(), Arc::clone(&keys));
+    let subscriptions = SubscriptionApi::new(administrators, fanout.clone());
     let api = MessagingApi::new(
         messaging.clone(),
         reader,
@@ -171,6 +174,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         grpc_listener,
         config.grpc,
         (api, inbox),
+        (outbox, subscriptions),
         identity,
         (health.clone(), health_service),
         sources.clone(),

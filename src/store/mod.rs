@@ -51,6 +51,7 @@ mod registry;
 pub mod retention;
 mod sqlite;
 mod subscriptions;
+mod undecided;
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
@@ -67,7 +68,10 @@ pub use self::{
     },
     record::{Entry, Recorded, Sighting},
     registry::{Change, Changed, Record, Resealed, SealCount},
-    subscriptions::{Begin, Commit, Committed, Subscribe, Subscribed, SubscriptionKey},
+    subscriptions::{
+        Begin, Commit, Committed, Seek, StoredSubscription, Subscribe, Subscribed, SubscriptionKey, SubscriptionsQuery,
+    },
+    undecided::{Hasten, Hastened, Undecided, UndecidedPage, UndecidedQuery, UndecidedRow},
 };
 use crate::domain::{
     audit::Act,
@@ -305,6 +309,21 @@ pub trait Store: Send + Sync + 'static {
     /// Acknowledges a subscription.
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
 
+    /// Subscriptions of all callers.
+    async fn subscriptions(&self, query: SubscriptionsQuery) -> Result<Vec<StoredSubscription>, StoreError>;
+
+    /// The subscription of this key.
+    async fn subscription(&self, key: &SubscriptionKey) -> Result<Option<StoredSubscription>, StoreError>;
+
+    /// Moves or deletes a subscription, and tells whether there was one.
+    async fn seek(&self, seek: Seek) -> Result<bool, StoreError>;
+
+    /// Messages that are not decided yet.
+    async fn undecided(&self, query: UndecidedQuery) -> Result<UndecidedPage, StoreError>;
+
+    /// Makes a row of the outbox due.
+    async fn hasten(&self, hasten: Hasten) -> Result<Hastened, StoreError>;
+
     /// Folds facts into a message that is known by our id.
     async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError>;
 
@@ -337,8 +356,14 @@ pub trait Store: Send + Sync + 'static {
     async fn expire(&self, expiry: Expiry) -> Result<Expired, StoreError>;
 
     /// Takes a message with the expected status out of the outbox, folds the fact in, and joins the early facts of ids that
-    /// became known by it; unless it is under a lease.
-    async fn withdraw(&self, id: MessageId, expected: Status, fact: Fact) -> Result<Withdrawn, StoreError>;
+    /// became known by it; unless it is under a lease. The act goes into the audit log with it.
+    async fn withdraw(
+        &self,
+        id: MessageId,
+        expected: Status,
+        fact: Fact,
+        act: Option<Act>,
+    ) -> Result<Withdrawn, StoreError>;
 
     /// Ends every lease as of `at`. For an owner who has just opened the store: those who held them are gone.
     async fn end_leases(&self, at: Timestamp) -> Result<(), StoreError>;

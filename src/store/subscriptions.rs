@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 
 use crate::domain::{
+    audit::Act,
     ids::{CallerName, SubscriptionName},
     position::Position,
     signed::Fingerprint,
 };
 
 /// Which subscription.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionKey {
     /// Whose.
     pub caller: CallerName,
@@ -74,4 +75,40 @@ pub enum Committed {
     Unknown,
     /// It has another filter.
     OtherFilter,
+}
+
+/// Which subscriptions to read, in the order of callers and names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionsQuery {
+    /// Behind this one.
+    pub after: Option<SubscriptionKey>,
+    /// Of this caller only.
+    pub caller: Option<CallerName>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A subscription as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSubscription {
+    /// Which.
+    pub key: SubscriptionKey,
+    /// Its filter.
+    pub filter: Fingerprint,
+    /// Up to where it is acknowledged.
+    pub position: Position,
+    /// When it was last opened or acknowledged.
+    pub used_at: Timestamp,
+}
+
+/// The wish to move a subscription. Until a stream carries it again, acknowledgements do not move it: they are of what came
+/// before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seek {
+    /// Which.
+    pub key: SubscriptionKey,
+    /// Where to; `None` deletes it.
+    pub to: Option<Position>,
+    /// What the audit log says of it.
+    pub act: Act,
 }

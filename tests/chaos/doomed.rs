@@ -32,9 +32,10 @@ use pilotgate::{
     server,
     store::{
         self, Accepted, AuditEnds, AuditQuery, AuditRecord, Change, Changed, Checked, Checkpoint, Claimed, Commit,
-        Committed, Draft, DueChecks, Entry, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, Page,
-        Record, Recorded, Resealed, SealCount, Settlement, Store, StoreError, Subscribe, Subscribed, Terms, Withdrawn,
-        Written,
+        Committed, Draft, DueChecks, Entry, Expired, Expiry, Hasten, Hastened, Key, Lease, LeaseEnd, LeaseSettled,
+        Leases, Listing, Page, Record, Recorded, Resealed, SealCount, Seek, Settlement, Store, StoreError,
+        StoredSubscription, Subscribe, Subscribed, SubscriptionKey, SubscriptionsQuery, Terms, UndecidedPage,
+        UndecidedQuery, Withdrawn, Written,
         retention::{Trim, Trimmed},
     },
 };
@@ -148,6 +149,26 @@ impl Store for Doomed {
         settled
     }
 
+    async fn subscriptions(&self, query: SubscriptionsQuery) -> Result<Vec<StoredSubscription>, StoreError> {
+        self.store.subscriptions(query).await
+    }
+
+    async fn subscription(&self, key: &SubscriptionKey) -> Result<Option<StoredSubscription>, StoreError> {
+        self.store.subscription(key).await
+    }
+
+    async fn seek(&self, seek: Seek) -> Result<bool, StoreError> {
+        self.store.seek(seek).await
+    }
+
+    async fn undecided(&self, query: UndecidedQuery) -> Result<UndecidedPage, StoreError> {
+        self.store.undecided(query).await
+    }
+
+    async fn hasten(&self, hasten: Hasten) -> Result<Hastened, StoreError> {
+        self.store.hasten(hasten).await
+    }
+
     async fn records(&self) -> Result<Vec<Record>, StoreError> {
         self.store.records().await
     }
@@ -248,8 +269,14 @@ impl Store for Doomed {
         self.store.expire(expiry).await
     }
 
-    async fn withdraw(&self, id: MessageId, expected: Status, fact: Fact) -> Result<Withdrawn, StoreError> {
-        self.store.withdraw(id, expected, fact).await
+    async fn withdraw(
+        &self,
+        id: MessageId,
+        expected: Status,
+        fact: Fact,
+        act: Option<Act>,
+    ) -> Result<Withdrawn, StoreError> {
+        self.store.withdraw(id, expected, fact, act).await
     }
 
     async fn end_leases(&self, at: Timestamp) -> Result<(), StoreError> {

@@ -15,9 +15,9 @@ use pilotgate::{
         sources::Sources,
         status::Status::{self, Failed, InDoubt},
     },
-    identity::{Identity, Shown},
+    identity::{Acting, Identity, ManageOutbox, Shown},
     keys::KeyRing,
-    messaging::{Messaging, Resolution, ResolveError, SendError, SendRequest, Sent, Waiting},
+    messaging::{Messaging, Resolution, SendError, SendRequest, Sent, UndecidedError, Waiting},
     proto::v1::MessageStatus,
     sandbox::{Fault, FaultKind, On},
     store::{self, Store},
@@ -107,6 +107,11 @@ fn lose_answers(world: &World, times: u64) {
     world.double.control().add_fault(lost).unwrap();
 }
 
+/// Who settles doubts here.
+fn acting() -> Acting<ManageOutbox> {
+    Acting::of_the_gateway("a test")
+}
+
 fn not_sent() -> Failure {
     Failure::of_handoff(FailureCode::ResolvedNotSent, "found not to have been sent")
 }
@@ -127,10 +132,10 @@ async fn one_that_was_sent_gets_everything_that_was_told_of_it() {
     let ours: MessageId = id.parse().unwrap();
     assert_eq!(parts.status(ours).await, Status::InDoubt);
     let upstream = world.double.control().messages()[0].id.clone().try_into().unwrap();
-    let resolved = parts.messaging.resolve(ours, Resolution::Sent(Some(upstream))).await.unwrap();
+    let resolved = parts.messaging.resolve(&acting(), ours, Resolution::Sent(Some(upstream))).await.unwrap();
     assert_eq!((resolved.status, resolved.attempts), (Status::Read, 1));
-    let again = parts.messaging.resolve(ours, Resolution::NotSent).await;
-    assert_eq!(again, Err(ResolveError::NotInDoubt(Status::Read)));
+    let again = parts.messaging.resolve(&acting(), ours, Resolution::NotSent).await;
+    assert_eq!(again, Err(UndecidedError::NotInDoubt(Status::Read)));
     parts.close().await;
 
     let gateway = world.gateway().await;
@@ -147,7 +152,7 @@ async fn one_whose_id_was_not_found_is_queued_all_the_same() {
     let world = World::new().await;
     let parts = Parts::open(world.settings()).await;
     let id = parts.doubt(&world, STUCK, "r-1").await;
-    let resolved = parts.messaging.resolve(id, Resolution::Sent(None)).await.unwrap();
+    let resolved = parts.messaging.resolve(&acting(), id, Resolution::Sent(None)).await.unwrap();
     assert_eq!((resolved.status, resolved.ids.upstream.as_ref()), (Status::Queued, None));
     // Its request id goes on standing for it.
     let again = parts.send(STUCK, "r-1", Handoff::Direct).await;
@@ -162,7 +167,7 @@ async fn one_that_was_not_sent_frees_its_request_id() {
     let world = World::new().await;
     let parts = Parts::open(world.settings()).await;
     let id = parts.doubt(&world, STUCK, "r-1").await;
-    let resolved = parts.messaging.resolve(id, Resolution::NotSent).await.unwrap();
+    let resolved = parts.messaging.resolve(&acting(), id, Resolution::NotSent).await.unwrap();
     let known = parts.store.message(id).await.unwrap().unwrap();
     assert_eq!(resolved, known);
     assert_eq!((resolved.status, &resolved.failure), (Failed, &Some(not_sent())));
@@ -193,9 +198,9 @@ async fn a_queued_one_leaves_the_queue_and_makes_way() {
         head.changed().await.unwrap();
     }
     let resolved = loop {
-        match parts.messaging.resolve(ids[0], Resolution::NotSent).await {
+        match parts.messaging.resolve(&acting(), ids[0], Resolution::NotSent).await {
             // The attempt has been recorded, and is not quite over.
-            Err(ResolveError::Busy) => tokio::task::yield_now().await,
+            Err(UndecidedError::Busy) => tokio::task::yield_now().await,
             other => break other.unwrap(),
         }
     };
@@ -217,11 +222,11 @@ async fn what_is_not_in_doubt_or_being_attempted_is_left_alone() {
     let parts = Parts::open(world.settings()).await;
     let nobody = MessageId::from_uuid(uuid::Uuid::from_u128(7));
     for resolution in [Resolution::Sent(None), Resolution::NotSent] {
-        assert_eq!(parts.messaging.resolve(nobody, resolution).await, Err(ResolveError::NotFound));
+        assert_eq!(parts.messaging.resolve(&acting(), nobody, resolution).await, Err(UndecidedError::NotFound));
     }
     let sent = parts.send(STUCK, "r-0", Handoff::Direct).await.unwrap().message;
-    let settled = parts.messaging.resolve(sent.origins.message_id, Resolution::NotSent).await;
-    assert_eq!(settled, Err(ResolveError::NotInDoubt(Status::Queued)));
+    let settled = parts.messaging.resolve(&acting(), sent.origins.message_id, Resolution::NotSent).await;
+    assert_eq!(settled, Err(UndecidedError::NotInDoubt(Status::Queued)));
 
     let id = parts.doubt(&world, STUCK, "r-1").await;
     let slow = Fault { ms: Some(400), times: Some(1), ..Fault::new(On::Send, FaultKind::Delay) };
@@ -229,10 +234,10 @@ async fn what_is_not_in_doubt_or_being_attempted_is_left_alone() {
     let repeated = parts.send(STUCK, "r-1", Handoff::Direct);
     let attempted = async {
         until(|| sends(&world).len() == 3).await;
-        parts.messaging.resolve(id, Resolution::NotSent).await
+        parts.messaging.resolve(&acting(), id, Resolution::NotSent).await
     };
     let (repeated, attempted) = tokio::join!(repeated, attempted);
-    assert_eq!(attempted, Err(ResolveError::Busy));
+    assert_eq!(attempted, Err(UndecidedError::Busy));
     let Message { origins, status, .. } = repeated.unwrap().message;
     assert_eq!((origins.message_id, status), (id, Status::Queued));
     parts.close().await;

@@ -204,7 +204,7 @@ async fn walk(store: &dyn Store, steps: Vec<Step>) {
             }
             Step::Withdraw { which, expected } => {
                 let Some(n) = model.statuses.keys().nth(which % model.statuses.len().max(1)).copied() else { continue };
-                let withdrawn = store.withdraw(id(n), expected, reached(Canceled, now)).await.unwrap();
+                let withdrawn = store.withdraw(id(n), expected, reached(Canceled, now), None).await.unwrap();
                 match model.rows.get(&n) {
                     None => assert_eq!(withdrawn, Withdrawn::Absent),
                     Some(row) if row.leased || model.statuses[&n] != expected => {

@@ -87,7 +87,7 @@ async fn holds_so_many_bytes() {
     assert_eq!(store.accept(long(3, 9)).await, Ok(Accepted::Full));
     assert!(matches!(store.accept(long(4, 8)).await, Ok(Accepted::New(_))), "to the byte");
     assert_eq!(store.accept(long(5, 1)).await, Ok(Accepted::Full));
-    assert!(matches!(store.withdraw(id(2), Pending, reached(Canceled, 1)).await, Ok(Withdrawn::Done(_))));
+    assert!(matches!(store.withdraw(id(2), Pending, reached(Canceled, 1), None).await, Ok(Withdrawn::Done(_))));
     assert!(matches!(store.accept(long(6, 12)).await, Ok(Accepted::New(_))));
     assert_eq!(size(place.place.path()), [(2, 20); 2]);
     store.close().await;
@@ -104,12 +104,12 @@ async fn a_body_goes_with_its_row_however_that_ends() {
     let mut long = queued(5, ANA, 500);
     long.queued.as_mut().unwrap().body = Sealed::from_bytes(b"body 5".repeat(2000));
     store.accept(long).await.unwrap();
-    assert!(matches!(store.withdraw(id(5), Pending, reached(Canceled, 1)).await, Ok(Withdrawn::Done(_))));
+    assert!(matches!(store.withdraw(id(5), Pending, reached(Canceled, 1), None).await, Ok(Withdrawn::Done(_))));
     assert_eq!(size(place.place.path()), [(4, 24); 2]);
     let leased = lease(&*store, 0, 100, 1).await.leased.remove(0).lease;
     store.settle_lease(leased, gone(reached(Queued, 1))).await.unwrap().unwrap();
     assert_eq!(size(place.place.path()), [(3, 18); 2]);
-    assert!(matches!(store.withdraw(id(2), Pending, reached(Canceled, 1)).await, Ok(Withdrawn::Done(_))));
+    assert!(matches!(store.withdraw(id(2), Pending, reached(Canceled, 1), None).await, Ok(Withdrawn::Done(_))));
     assert_eq!(size(place.place.path()), [(2, 12); 2]);
     let failure = Failure::of_handoff(FailureCode::QueueExpired, "too late");
     let expiry = Expiry { at: at(20), forsaken: at(0), failure, limit: 10 };

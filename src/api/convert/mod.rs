@@ -3,6 +3,7 @@
 //! Into the domain, a conversion reports every violation at once, each with its field path. Out of it, a conversion
 //! cannot fail.
 
+pub(super) mod admin;
 mod content;
 mod filter;
 mod inbox;

@@ -37,11 +37,7 @@ pub(in crate::api) fn message(message: Message) -> v1::Message {
         correlation_id,
         external_id,
         request_id: message.origins.request_id.map(String::from).unwrap_or_default(),
-        handoff: match message.origins.handoff {
-            Handoff::Direct => v1::Handoff::Direct,
-            Handoff::Queued => v1::Handoff::Queued,
-        }
-        .into(),
+        handoff: handoff(message.origins.handoff).into(),
         labels: message.origins.labels,
         metadata: message.origins.metadata,
         create_time: Some(proto(message.origins.create_time)),
@@ -54,6 +50,13 @@ pub(in crate::api) fn message(message: Message) -> v1::Message {
         failure: failure.map(self::failure),
         attempts: i32::try_from(message.attempts).unwrap_or(i32::MAX),
         flow_token: message.flow_token.unwrap_or_default(),
+    }
+}
+
+pub(super) const fn handoff(handoff: Handoff) -> v1::Handoff {
+    match handoff {
+        Handoff::Direct => v1::Handoff::Direct,
+        Handoff::Queued => v1::Handoff::Queued,
     }
 }
 
@@ -191,7 +194,7 @@ fn recipient(recipient: Recipient) -> v1::Recipient {
     v1::Recipient { kind: Some(kind) }
 }
 
-const fn status(status: Status) -> v1::MessageStatus {
+pub(super) const fn status(status: Status) -> v1::MessageStatus {
     match status {
         Status::Pending => v1::MessageStatus::Pending,
         Status::InDoubt => v1::MessageStatus::InDoubt,
@@ -235,6 +238,7 @@ const fn failure_code(code: FailureCode) -> v1::FailureCode {
         FailureCode::NotSent => v1::FailureCode::NotSent,
         FailureCode::QueueExpired => v1::FailureCode::QueueExpired,
         FailureCode::BodyUnreadable => v1::FailureCode::BodyUnreadable,
+        FailureCode::Discarded => v1::FailureCode::Discarded,
         FailureCode::ResolvedNotSent => v1::FailureCode::ResolvedNotSent,
     }
 }

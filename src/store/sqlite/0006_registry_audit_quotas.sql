@@ -41,3 +41,9 @@ CREATE TABLE quota_use (
     used    INTEGER NOT NULL,
     PRIMARY KEY (subject, window)
 ) STRICT, WITHOUT ROWID;
+
+-- Messages in doubt in the order of their acceptance, for whoever looks after them.
+CREATE INDEX messages_doubts ON messages (seq) WHERE in_doubt;
+
+-- Moved by an administrator, and not carried by a stream since: acknowledgements are of what came before.
+ALTER TABLE subscriptions ADD COLUMN sought INTEGER NOT NULL DEFAULT 0;

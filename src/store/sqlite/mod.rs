@@ -21,6 +21,7 @@ mod registry;
 mod rows;
 mod subscriptions;
 mod trim;
+mod undecided;
 
 use std::sync::Arc;
 
@@ -31,9 +32,10 @@ use tokio::sync::watch;
 use self::{file::DataDirectory, reader::Readers, recent::Recent, writer::Writer};
 use super::{
     Accepted, AuditEnds, AuditQuery, AuditRecord, Change, Changed, Checked, Checkpoint, Claimed, Commit, Committed,
-    Draft, DueChecks, Entry, Expired, Expiry, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing, OpenError, Options,
-    OutboxBounds, Page, Record, Recorded, Resealed, SealCount, Settlement, Store, StoreError, Subscribe, Subscribed,
-    Terms, Withdrawn, Written,
+    Draft, DueChecks, Entry, Expired, Expiry, Hasten, Hastened, Key, Lease, LeaseEnd, LeaseSettled, Leases, Listing,
+    OpenError, Options, OutboxBounds, Page, Record, Recorded, Resealed, SealCount, Seek, Settlement, Store, StoreError,
+    StoredSubscription, Subscribe, Subscribed, SubscriptionKey, SubscriptionsQuery, Terms, UndecidedPage,
+    UndecidedQuery, Withdrawn, Written,
     retention::{Trim, Trimmed},
 };
 use crate::domain::{
@@ -132,6 +134,27 @@ impl Store for SqliteStore {
         self.writer.write(move |tx| subscriptions::commit(tx.db, &commit)).await
     }
 
+    async fn subscriptions(&self, query: SubscriptionsQuery) -> Result<Vec<StoredSubscription>, StoreError> {
+        self.readers.read(move |db| subscriptions::read(db, &query)).await
+    }
+
+    async fn subscription(&self, key: &SubscriptionKey) -> Result<Option<StoredSubscription>, StoreError> {
+        let key = key.clone();
+        self.readers.read(move |db| subscriptions::one(db, &key)).await
+    }
+
+    async fn seek(&self, seek: Seek) -> Result<bool, StoreError> {
+        self.writer.write(move |tx| subscriptions::seek(tx.db, &seek)).await
+    }
+
+    async fn undecided(&self, query: UndecidedQuery) -> Result<UndecidedPage, StoreError> {
+        self.readers.read(move |db| undecided::page(db, &query)).await
+    }
+
+    async fn hasten(&self, hasten: Hasten) -> Result<Hastened, StoreError> {
+        self.writer.write(move |tx| undecided::hasten(tx.db, &hasten)).await
+    }
+
     async fn merge(&self, id: MessageId, facts: Vec<Fact>) -> Result<Message, StoreError> {
         self.writer.write(move |tx| rows::merge(tx, id, &facts)).await
     }
@@ -173,8 +196,14 @@ impl Store for SqliteStore {
         self.writer.write(move |tx| outbox::expire(tx, &expiry)).await
     }
 
-    async fn withdraw(&self, id: MessageId, expected: Status, fact: Fact) -> Result<Withdrawn, StoreError> {
-        self.writer.write(move |tx| outbox::withdraw(tx, id, expected, &fact)).await
+    async fn withdraw(
+        &self,
+        id: MessageId,
+        expected: Status,
+        fact: Fact,
+        act: Option<Act>,
+    ) -> Result<Withdrawn, StoreError> {
+        self.writer.write(move |tx| outbox::withdraw(tx, id, expected, &fact, act.as_ref())).await
     }
 
     async fn end_leases(&self, at: Timestamp) -> Result<(), StoreError> {

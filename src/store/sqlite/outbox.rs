@@ -8,10 +8,11 @@ use super::{
         Expired, Expiry, Lease, LeaseEnd, LeaseSettled, Leased, Leases, Next, OutboxBounds, Queued, StoreError, Terms,
         Withdrawn,
     },
-    likeness, orphans, rows,
+    audit, likeness, orphans, rows,
     writer::Writing,
 };
 use crate::domain::{
+    audit::Act,
     ids::MessageId,
     merge::{Fact, Observed},
     message::{ForeignIds, Message, Origins},
@@ -134,6 +135,7 @@ pub(super) fn withdraw(
     id: MessageId,
     expected: Status,
     fact: &Fact,
+    act: Option<&Act>,
 ) -> Result<Withdrawn, StoreError> {
     let (seq, mut message) = rows::existing(writing.db, id)?;
     let sql = "SELECT leased FROM outbox WHERE seq = ?1";
@@ -147,6 +149,7 @@ pub(super) fn withdraw(
             rows::fold(writing, &mut message, fact)?;
             orphans::join_early(writing, &mut message)?;
             rows::save(writing, seq, &message)?;
+            audit::append(writing.db, act.map_or(&[], std::slice::from_ref))?;
             Ok(Withdrawn::Done(Box::new(message)))
         }
     }

@@ -41,7 +41,7 @@ pub async fn a_row_that_nobody_works_on_is_withdrawn(store: Arc<dyn Store>) {
     }
     store.accept(draft(3)).await.unwrap();
     let canceled = Fact { origin: Origin::Gateway, ..reached(Canceled, 10) };
-    let withdraw = |n, expected| store.withdraw(id(n), expected, canceled.clone());
+    let withdraw = |n, expected| store.withdraw(id(n), expected, canceled.clone(), None);
     assert_eq!(withdraw(1, InDoubt).await, Ok(Withdrawn::Busy), "its status is another one");
     assert_eq!(withdraw(3, Pending).await, Ok(Withdrawn::Absent), "it was never queued");
     assert_eq!(short(&lease(&*store, 0, 100, 10).await), [(id(1), 1)]);
@@ -65,7 +65,7 @@ pub async fn a_row_that_nobody_works_on_is_withdrawn(store: Arc<dyn Store>) {
     assert_eq!(short(&lease(&*store, 102, 200, 10).await), [(id(4), 1)], "the next of the same recipient is due");
     assert_eq!(store.settle_lease(leased, gone(reached(Queued, 103))).await, Ok(None));
     assert_eq!(store.message(id(2)).await, Ok(Some(expected(2))));
-    let none = store.withdraw(id(9), Pending, canceled.clone()).await.unwrap_err();
+    let none = store.withdraw(id(9), Pending, canceled.clone(), None).await.unwrap_err();
     assert_eq!(none.to_string(), format!("the store failed: there is no message {}", id(9)));
 }
 
@@ -83,7 +83,7 @@ pub async fn a_withdrawn_message_joins_its_early_facts(store: Arc<dyn Store>) {
         attempts: 1,
         ..Message::accepted(queued(1, ANA, 500).origins)
     };
-    assert_eq!(store.withdraw(id(1), InDoubt, found).await, Ok(Withdrawn::Done(Box::new(expected.clone()))));
+    assert_eq!(store.withdraw(id(1), InDoubt, found, None).await, Ok(Withdrawn::Done(Box::new(expected.clone()))));
     assert_eq!(store.message(id(1)).await, Ok(Some(expected)));
     let told = [(Pending, Pending), (InDoubt, InDoubt), (Queued, Queued), (Sent, Sent)];
     assert_eq!(trail(&*store).await, told.map(|(seen, current)| (id(1), Some(seen), current)));

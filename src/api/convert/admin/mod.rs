@@ -1,0 +1,33 @@
+//! The platform team's requests and answers.
+
+mod outbox;
+mod pages;
+mod subscriptions;
+
+pub(in crate::api) use self::{
+    outbox::{resolution, undecided, undecided_id, undecided_page, undecided_query},
+    subscriptions::{seek, subscription, subscriptions_page, subscriptions_query, unsubscribe},
+};
+use super::Violations;
+
+/// Longest text of why something is done.
+const LONGEST_REASON: usize = 500;
+
+/// Whether an act has to be given a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::api) enum Reason {
+    /// It is good to have one.
+    Optional,
+    /// Somebody will ask.
+    Required,
+}
+
+/// Checks why something is done.
+fn reason(wrong: &mut Violations, text: &str, need: Reason) {
+    if need == Reason::Required && text.trim().is_empty() {
+        wrong.add("reason", "is required");
+    }
+    if text.chars().take(LONGEST_REASON + 1).count() > LONGEST_REASON {
+        wrong.add("reason", format!("must be at most {LONGEST_REASON} characters"));
+    }
+}
