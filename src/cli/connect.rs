@@ -15,7 +15,12 @@ use tonic::{
 
 use crate::{
     cli::{errors::CliError, times},
-    proto::v1::{inbox_service_client::InboxServiceClient, messaging_service_client::MessagingServiceClient},
+    proto::{
+        admin::v1::{
+            outbox_service_client::OutboxServiceClient, subscription_service_client::SubscriptionServiceClient,
+        },
+        v1::{inbox_service_client::InboxServiceClient, messaging_service_client::MessagingServiceClient},
+    },
 };
 
 /// Which gateway, as whom, for how long.
@@ -45,7 +50,8 @@ pub type Client = MessagingServiceClient<Connection>;
 /// The same for what comes in.
 pub type InboxClient = InboxServiceClient<Connection>;
 
-type Connection = InterceptedService<Channel, Bearer>;
+/// The way to a gateway.
+pub type Connection = InterceptedService<Channel, Bearer>;
 
 /// Puts the caller token on a call; without a token the gateway refuses, in its own words.
 #[derive(Clone)]
@@ -76,6 +82,29 @@ impl ConnectArgs {
     pub fn clients(&self) -> Result<(Client, InboxClient), CliError> {
         let connection = self.connection()?;
         Ok((MessagingServiceClient::new(connection.clone()), InboxServiceClient::new(connection)))
+    }
+
+    /// A client of the service for messages that are not decided yet.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn outbox(&self) -> Result<OutboxServiceClient<Connection>, CliError> {
+        self.connection().map(OutboxServiceClient::new)
+    }
+
+    /// A client of the service for every caller's subscriptions.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn subscriptions(&self) -> Result<SubscriptionServiceClient<Connection>, CliError> {
+        self.connection().map(SubscriptionServiceClient::new)
+    }
+
+    /// A call that waits no longer than asked.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut call = Request::new(message);
+        call.set_timeout(self.timeout);
+        call
     }
 
     fn connection(&self) -> Result<Connection, CliError> {

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod errors;
 pub mod get;
 pub mod inbox;
+pub mod outbox;
 pub mod output;
 pub mod render;
 pub mod sandbox;
@@ -17,6 +18,7 @@ pub mod send;
 pub mod serve;
 pub mod signals;
 pub mod stage;
+pub mod subscriptions;
 pub mod times;
 pub mod token;
 pub mod watch;
@@ -67,6 +69,10 @@ enum Command {
     Get(get::Args),
     /// Cancel scheduled messages
     Cancel(cancel::Args),
+    /// Look after messages that are not decided yet
+    Outbox(outbox::Args),
+    /// Look after the subscriptions of all callers
+    Subscriptions(subscriptions::Args),
     /// Make a caller token
     Token(token::Args),
 }
@@ -123,6 +129,8 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Inbox(args) => interruptible(inbox::run(args, out)).await,
         Command::Get(args) => interruptible(get::run(args, out)).await,
         Command::Cancel(args) => interruptible(cancel::run(args, out)).await,
+        Command::Outbox(args) => interruptible(outbox::run(args, out)).await,
+        Command::Subscriptions(args) => interruptible(subscriptions::run(args, out)).await,
     }
 }
 
@@ -149,6 +157,8 @@ impl Command {
             Self::Inbox(args) => args.follow.connect.json,
             Self::Get(args) => args.connect.json,
             Self::Cancel(args) => args.connect.json,
+            Self::Outbox(args) => args.is_json(),
+            Self::Subscriptions(args) => args.is_json(),
         };
         if json { Form::Json } else { Form::Human }
     }

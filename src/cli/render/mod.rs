@@ -30,7 +30,8 @@ fn origin_word(origin: Origin) -> &'static str {
     without(origin.as_str_name(), "ORIGIN_")
 }
 
-fn handoff_word(handoff: Handoff) -> &'static str {
+/// The contract's word without its prefix.
+pub fn handoff_word(handoff: Handoff) -> &'static str {
     without(handoff.as_str_name(), "HANDOFF_")
 }
 
