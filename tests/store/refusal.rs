@@ -77,13 +77,13 @@ async fn a_database_with_a_spoiled_page() {
 #[tokio::test]
 async fn a_store_of_a_newer_version() {
     let place = filled().await;
-    place.change("PRAGMA user_version = 6");
+    place.change("PRAGMA user_version = 7");
     let error = refused(&place).await;
-    assert!(matches!(&error, OpenError::Newer { found: 6, known: 5, path } if *path == place.database()), "{error:?}");
+    assert!(matches!(&error, OpenError::Newer { found: 7, known: 6, path } if *path == place.database()), "{error:?}");
     assert_eq!(
         error.to_string(),
         format!(
-            "the store {} has schema version 6, but this pilotgate knows up to 5; it was left untouched, start the \
+            "the store {} has schema version 7, but this pilotgate knows up to 6; it was left untouched, start the \
              newer version instead",
             place.database().display()
         )
@@ -94,13 +94,13 @@ async fn a_store_of_a_newer_version() {
 async fn a_store_whose_newer_version_is_not_in_the_file_yet() {
     let (source, place) = (filled().await, Sqlite::new());
     let newer = Connection::open(source.database()).unwrap();
-    newer.pragma_update(None, "user_version", 6).unwrap();
+    newer.pragma_update(None, "user_version", 7).unwrap();
     // As after a crash: the WAL still holds the change, and nobody has the file open.
     for file in ["pilotgate.db", "pilotgate.db-wal"] {
         fs::copy(source.place.path().join(file), place.place.path().join(file)).unwrap();
     }
     let error = refused(&place).await;
-    assert!(matches!(error, OpenError::Newer { found: 6, known: 5, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 6, .. }), "{error:?}");
 }
 
 #[tokio::test]

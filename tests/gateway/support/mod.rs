@@ -9,10 +9,11 @@ use pilotgate::{
         self, Config, SecretRef, Settings,
         settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings, Span},
     },
-    domain::{principal::Permission, secret::TokenHash, sources::Sources},
+    domain::{audit::Act, principal::Permission, secret::TokenHash, sources::Sources},
     proto::v1::{self, messaging_service_client::MessagingServiceClient, send_message_request::Content},
     sandbox::{self, Sandbox},
     server::{self, Gateway},
+    store::{self, AuditQuery},
 };
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -368,6 +369,14 @@ pub fn error_of<T: std::fmt::Debug>(result: Result<T, Status>) -> Told {
         violations: violations.iter().map(|one| (one.field.clone(), one.description.clone())).collect(),
         retry_after: details.retry_info().and_then(|info| info.retry_delay),
     }
+}
+
+/// Everything in the audit log of a gateway that has ended.
+pub async fn acts(world: &World) -> Vec<Act> {
+    let store = store::open(world.config().store).await.unwrap();
+    let records = store.audited(AuditQuery { limit: usize::MAX, ..Default::default() }).await.unwrap();
+    store.close().await;
+    records.iter().map(|record| record.act().unwrap()).collect()
 }
 
 /// A message by our id.

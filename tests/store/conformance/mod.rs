@@ -17,6 +17,7 @@ pub mod record;
 pub mod settle;
 pub mod subscriptions;
 pub mod trim;
+pub mod undecided;
 
 use std::sync::Arc;
 
@@ -57,6 +58,10 @@ macro_rules! conformance {
             settle::a_known_outcome_is_counted_and_not_told,
             settle::an_unknown_word_settles_too,
             settle::what_does_not_exist_is_not_settled,
+            undecided::what_is_decided_is_not_listed,
+            undecided::a_row_is_hastened_unless_somebody_works_on_it,
+            undecided::a_moved_subscription_is_acknowledged_again_once_it_is_carried,
+            undecided::subscriptions_are_read_in_order,
             subscriptions::a_subscription_resumes_behind_what_was_acknowledged,
             subscriptions::a_subscription_belongs_to_one_filter,
             subscriptions::callers_have_so_many_subscriptions_each,
