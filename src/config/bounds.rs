@@ -99,6 +99,7 @@ pub(super) fn check(settings: &Settings, wrong: &mut Vec<String>) {
         ("reconcile.read_horizon", settings.reconcile.read_horizon, Duration::ZERO, 365 * day),
         ("reconcile.doubt_first", settings.reconcile.doubt_first, Duration::from_millis(1), day),
         ("reconcile.claim_retry", settings.reconcile.claim_retry, Duration::from_millis(1), Duration::from_secs(60)),
+        ("retention.audit", settings.retention.audit, day, 36_500 * day),
         ("retention.interval", settings.retention.interval, Duration::from_millis(1), day),
         ("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(1), day),
     ];

@@ -221,6 +221,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             open: settings.retention.open.0,
             early: settings.retention.early.0,
             subscriptions: settings.retention.subscriptions.0,
+            audit: settings.retention.audit.0,
             max_bytes: settings.retention.max_bytes,
             repeats,
             interval: settings.retention.interval.0,

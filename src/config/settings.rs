@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{ConfigError, DEFAULTS, LogFormat, problems, secrets::SecretRef};
 use crate::{
     domain::{principal::Permission, read_back::ReadBack},
-    messaging::{self, Backoff, BreakerOptions, GateOptions, QueueOptions},
+    messaging::{self, Backoff, BreakerOptions, GateOptions, QueueOptions, Recipients},
     tracking::{ReconcileOptions, registration::OnDrift},
 };
 
@@ -34,6 +34,7 @@ pub struct Settings {
     pub reconcile: ReconcileSettings,
     pub streams: StreamSettings,
     pub retention: RetentionSettings,
+    pub audit: AuditSettings,
     pub webhooks: WebhookSettings,
     pub shutdown: ShutdownSettings,
     pub log: LogSettings,
@@ -153,8 +154,13 @@ sections! {
         open: Span,
         early: Span,
         subscriptions: Span,
+        audit: Span,
         max_bytes: u64,
         interval: Span,
+    }
+    /// `[audit]`
+    AuditSettings {
+        recipients: Recipients,
     }
     /// `[webhooks]`
     WebhookSettings {
@@ -307,6 +313,7 @@ pub(super) fn messaging(settings: &Settings) -> messaging::Options {
             backoff: Backoff { first: queue.retry_first.0, longest: queue.retry_longest.0 },
             lease: queue.lease.0,
         },
+        recipients: settings.audit.recipients,
     }
 }
 

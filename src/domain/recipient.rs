@@ -103,8 +103,68 @@ impl Recipient {
     }
 }
 
+impl Recipient {
+    /// The address with most of it blotted out: of a phone the country and at most the last four digits are left.
+    pub fn masked(&self) -> String {
+        match self {
+            Self::Phone(phone) => {
+                let digits = phone.as_str().trim_start_matches('+');
+                format!("+{}", blotted(digits, country_code(digits)))
+            }
+            Self::User(id) => blotted(id, 3),
+            Self::Group(jid) | Self::Newsletter(jid) => {
+                let (local, domain) = jid.split_once('@').unwrap_or((jid, ""));
+                format!("{}@{domain}", blotted(local, 0))
+            }
+        }
+    }
+}
+
+/// The text with stars between its first so many characters and its last four, or fewer where it is short.
+fn blotted(text: &str, first: usize) -> String {
+    let length = text.chars().count();
+    let last = (length.saturating_sub(first) / 2).min(4);
+    let hidden = first..length - last;
+    text.chars().enumerate().map(|(index, letter)| if hidden.contains(&index) { '*' } else { letter }).collect()
+}
+
+/// How many digits the country code has that these digits begin with.
+fn country_code(digits: &str) -> usize {
+    match digits.as_bytes() {
+        [b'1' | b'7', ..] => 1,
+        [b'2', b'0' | b'7', ..]
+        | [b'3', b'0'..=b'4' | b'6' | b'9', ..]
+        | [b'4', b'0' | b'1' | b'3'..=b'9', ..]
+        | [b'5', b'1'..=b'8', ..]
+        | [b'6', b'0'..=b'6', ..]
+        | [b'8', b'1' | b'2' | b'4' | b'6', ..]
+        | [b'9', b'0'..=b'5' | b'8', ..] => 2,
+        _ => 3,
+    }
+}
+
 fn jid_of(jid: &str, suffix: &str) -> Result<String, Invalid> {
     let local = jid.strip_suffix(suffix).unwrap_or_default();
     let valid = (1..=64).contains(&local.len()) && local.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     if valid { Ok(jid.to_owned()) } else { Err(Invalid::because(format!("must be digits followed by {suffix}"))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_masked_address_too_little_is_left_to_write_to_it() {
+        let phone = |text: &str| Recipient::Phone(text.parse().unwrap()).masked();
+        let phones = ["+5511987650101", "+12025550123", "+351912345678", "+35191234", "+442079460018"].map(phone);
+        assert_eq!(phones, ["+55*******0101", "+1******0123", "+351*****5678", "+351***34", "+44******0018"]);
+        let others = [
+            Recipient::user("BR.13491208655302741918").unwrap(),
+            Recipient::user("BR.1").unwrap(),
+            Recipient::group("120363021234567890@g.us").unwrap(),
+            Recipient::newsletter("7@newsletter").unwrap(),
+        ];
+        let masked = others.map(|recipient| recipient.masked());
+        assert_eq!(masked, ["BR.****************1918", "BR.*", "**************7890@g.us", "*@newsletter"]);
+    }
 }

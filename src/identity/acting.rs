@@ -5,13 +5,10 @@ use std::{marker::PhantomData, net::IpAddr, sync::Arc};
 use jiff::Timestamp;
 
 use crate::domain::{
-    audit::Act,
+    audit::{Act, ITSELF},
     ids::CallerName,
     principal::{AdminRight, Area, Level, Principal},
 };
-
-/// What the audit log calls the gateway itself.
-const ITSELF: &str = "pilotgate";
 
 /// Proof that somebody may do what `D` stands for, with what the audit log says of who it is.
 #[derive(Clone, Debug)]

@@ -39,25 +39,26 @@ impl Messaging {
             made += 1;
             let outcome = self.upstream.send(leave.slot(), &number.key, &body, &key).await;
             self.gate.report(&number.name, leave, &outcome);
+            let act = self.attempted(&message, &number, &outcome);
             let Some(next) = self.next_attempt(made, stop, &outcome) else {
-                break self.settle(&message, outcome, 1).await;
+                break self.settle(&message, outcome, Some(act)).await;
             };
-            match self.note(&message, &outcome).await {
+            match self.note(&message, &outcome, act.clone()).await {
                 // A webhook has told of it already.
                 Ok(message) if !message.status.is_unsettled() => break Ok(Sent { message, replayed: false }),
                 Ok(noted) => message = noted,
-                Err(_) => break self.settle(&message, outcome, 1).await,
+                Err(_) => break self.settle(&message, outcome, Some(act)).await,
             }
             tokio::select! {
                 () = sleep_until(next) => {}
-                () = self.draining.cancelled() => break self.settle(&message, outcome, 0).await,
+                () = self.draining.cancelled() => break self.settle(&message, outcome, None).await,
             }
             let patience = Patience { turn: stop, place: stop.saturating_duration_since(Instant::now()) };
             let created = message.origins.create_time;
             match Box::pin(self.draining.run_until_cancelled(self.gate.pass(&number, patience))).await {
                 Some(Ok(next)) if self.is_replayable(created) => leave = next,
                 // What Pilot Status may have forgotten by now is not asked again.
-                Some(Ok(_) | Err(_)) | None => break self.settle(&message, outcome, 0).await,
+                Some(Ok(_) | Err(_)) | None => break self.settle(&message, outcome, None).await,
             }
         };
         guard.end(&ended);

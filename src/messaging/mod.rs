@@ -4,6 +4,7 @@
 //! second send. Knows neither protobuf nor HTTP. Called by `api`.
 
 mod attempt;
+mod audit;
 mod backoff;
 mod cancel;
 mod gate;
@@ -24,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
+    audit::Recipients,
     backoff::Backoff,
     cancel::{CancelOutcome, CancelResult},
     gate::{BreakerOptions, GateOptions},
@@ -38,6 +40,7 @@ pub use self::{
 use self::{gate::Gate, queue::Wakers, running::Running};
 use crate::{
     domain::{
+        audit::Act,
         ids::MessageId,
         merge::{Fact, Observed},
         message::ForeignIds,
@@ -74,6 +77,8 @@ pub struct Options {
     pub gate: GateOptions,
     /// How queued messages are handed over.
     pub queue: QueueOptions,
+    /// How the audit log names recipients.
+    pub recipients: Recipients,
 }
 
 impl Default for Options {
@@ -93,6 +98,7 @@ impl Default for Options {
                 number: BreakerOptions { failures: 1, first_wait: seconds(1), longest_wait: seconds(60) },
             },
             queue: QueueOptions::default(),
+            recipients: Recipients::default(),
         }
     }
 }
@@ -164,7 +170,8 @@ impl Messaging {
             for message in pending {
                 // The crash may have come before or after the call, so nothing is known of it.
                 let in_doubt = Observed::Reached(Status::InDoubt);
-                let settlement = self.settlement(in_doubt, Origin::Gateway, Claim::Kept, 1);
+                let mut settlement = self.settlement(in_doubt, Origin::Gateway, Claim::Kept, 1);
+                settlement.audit = Some(Act::lost_attempt(&message, self.sources.now()));
                 self.store.settle(message.origins.message_id, settlement).await?;
                 recovered += 1;
             }

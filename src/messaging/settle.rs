@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
+        audit::Act,
         failure::{Failure, FailureCode},
         ids::MessageId,
         merge::{Fact, Observed},
@@ -21,13 +22,14 @@ use crate::{
 };
 
 impl Messaging {
-    /// Records what Pilot Status answered for good, and tells what that means. Counts `attempts` calls.
-    pub(super) async fn settle(&self, message: &Message, outcome: SendOutcome, attempts: u32) -> Ended {
+    /// Records what Pilot Status answered for good, and tells what that means. `attempt` is the attempt that brought it;
+    /// `None` if that was noted already.
+    pub(super) async fn settle(&self, message: &Message, outcome: SendOutcome, attempt: Option<Act>) -> Ended {
         let id = message.origins.message_id;
         let in_doubt_before = message.status == Status::InDoubt;
         match outcome {
             SendOutcome::Accepted(receipt) => {
-                let settled = self.store.settle(id, Settlement { attempts, ..self.accepted(receipt) }).await;
+                let settled = self.store.settle(id, counting(attempt, self.accepted(receipt))).await;
                 // What was sent cannot be unsent: if its record fails, the answer is that nothing is known.
                 let message = settled.map_err(|error| {
                     self.in_doubt(
@@ -51,37 +53,43 @@ impl Messaging {
                     detail: format!("a repeated call was refused: {refusal}"),
                     retry_after: refusal.retry_after,
                 };
-                self.settle_doubt(message, doubt, attempts).await
+                self.settle_doubt(message, doubt, attempt).await
             }
             SendOutcome::Refused(refusal) => {
-                self.settle_failure(id, failure_of(&refusal), Origin::SendReply, attempts).await?;
+                self.settle_failure(id, failure_of(&refusal), Origin::SendReply, attempt).await?;
                 Err(SendError::Refused { id, refusal })
             }
             SendOutcome::NotSent { detail } if in_doubt_before => {
-                self.settle_doubt(message, Doubt { status: None, code: None, detail, retry_after: None }, attempts)
-                    .await
+                self.settle_doubt(message, Doubt { status: None, code: None, detail, retry_after: None }, attempt).await
             }
             SendOutcome::NotSent { detail } => {
                 let failure = Failure::of_handoff(FailureCode::NotSent, "pilot status could not be reached");
-                self.settle_failure(id, failure, Origin::Gateway, attempts).await?;
+                self.settle_failure(id, failure, Origin::Gateway, attempt).await?;
                 Err(SendError::NotSent { id, detail })
             }
-            SendOutcome::Unknown(doubt) => self.settle_doubt(message, doubt, attempts).await,
+            SendOutcome::Unknown(doubt) => self.settle_doubt(message, doubt, attempt).await,
         }
     }
 
     /// Records an attempt that did not settle the message, because another one follows.
-    pub(super) async fn note(&self, message: &Message, outcome: &SendOutcome) -> Result<Message, StoreError> {
+    pub(super) async fn note(
+        &self,
+        message: &Message,
+        outcome: &SendOutcome,
+        attempt: Act,
+    ) -> Result<Message, StoreError> {
         let status = match outcome {
             SendOutcome::Unknown(_) => Status::InDoubt,
             SendOutcome::Accepted(_) | SendOutcome::Refused(_) | SendOutcome::NotSent { .. } => message.status,
         };
         let settlement = self.settlement(Observed::Reached(status), Origin::Gateway, Claim::Kept, 1);
+        let settlement = counting(Some(attempt), settlement);
         self.store.settle(message.origins.message_id, settlement).await
     }
 
-    async fn settle_doubt(&self, message: &Message, doubt: Doubt, attempts: u32) -> Ended {
-        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept, attempts);
+    async fn settle_doubt(&self, message: &Message, doubt: Doubt, attempt: Option<Act>) -> Ended {
+        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept, 0);
+        let settlement = counting(attempt, settlement);
         match self.store.settle(message.origins.message_id, settlement).await {
             // A webhook has told of it already.
             Ok(message) if !message.status.is_unsettled() => return Ok(Sent { message, replayed: false }),
@@ -100,9 +108,9 @@ impl Messaging {
         id: MessageId,
         failure: Failure,
         origin: Origin,
-        attempts: u32,
+        attempt: Option<Act>,
     ) -> Result<(), SendError> {
-        let settlement = self.settlement(Observed::Failed(failure), origin, Claim::Released, attempts);
+        let settlement = counting(attempt, self.settlement(Observed::Failed(failure), origin, Claim::Released, 0));
         self.store.settle(id, settlement).await?;
         Ok(())
     }
@@ -112,8 +120,9 @@ impl Messaging {
         if message.status == Status::InDoubt {
             return Ok(message);
         }
-        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept, 1);
-        self.store.settle(message.origins.message_id, settlement).await
+        let settlement = self.settlement(Observed::Reached(Status::InDoubt), Origin::Gateway, Claim::Kept, 0);
+        let lost = Act::lost_attempt(&message, self.sources.now());
+        self.store.settle(message.origins.message_id, counting(Some(lost), settlement)).await
     }
 
     pub(super) fn in_doubt(&self, message: &Message, doubt: Doubt) -> SendError {
@@ -142,6 +151,11 @@ impl Messaging {
             claim: Claim::Kept,
         }
     }
+}
+
+/// The same, as the end of this attempt, if it is one that was not counted yet.
+fn counting(attempt: Option<Act>, settlement: Settlement) -> Settlement {
+    Settlement { attempts: u32::from(attempt.is_some()), audit: attempt, ..settlement }
 }
 
 /// How a refusal stands in the message's record.

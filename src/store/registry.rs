@@ -57,7 +57,7 @@ pub struct Resealed {
 /// How many sealed bytes there are under a root key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealCount {
-    /// Names the key.
+    /// Names the key; zeros for what is too short to name one.
     pub key_id: [u8; 8],
     /// Records.
     pub records: u64,

@@ -28,6 +28,8 @@ pub struct Options {
     pub early: Duration,
     /// Age at which subscriptions go that nobody has used since.
     pub subscriptions: Duration,
+    /// Age at which entries of the audit log go.
+    pub audit: Duration,
     /// Bytes in use above which the oldest entries and then the oldest ended messages go before their age; 0 for no bound.
     pub max_bytes: u64,
     /// Messages younger than this stay even then: their calls may still be repeated.
@@ -56,6 +58,19 @@ pub enum Trim {
     Subscriptions {
         /// The time.
         before: Timestamp,
+    },
+    /// The oldest entries of the audit log, as far as they are from before this time; the log says so in an entry of its own,
+    /// and the link that the rest hangs on is kept. Where few would go they wait for another day.
+    Audit {
+        /// The time of that entry.
+        at: Timestamp,
+        /// The time.
+        before: Timestamp,
+    },
+    /// Windows of limits that have been over for a while.
+    Quotas {
+        /// The present time.
+        at: Timestamp,
     },
     /// Messages, in the order in which they were accepted. PENDING ones and those that still have to be handed off stay.
     Messages {
@@ -121,8 +136,10 @@ impl<F: Fn(SignedDuration) -> Vec<Commit>> Sweep<'_, F> {
         let (ended, open) = (ago(now, options.messages), ago(now, options.open));
         let messages = self.walk(Trim::Messages { after: 0, ended, open }, None).await?;
         let subscriptions = self.subscriptions(now, options.subscriptions).await?;
-        if events + early + messages + subscriptions > 0 {
-            tracing::debug!(events, early, messages, subscriptions, "trimmed by age");
+        let audit = self.walk(Trim::Audit { at: now, before: ago(now, options.audit) }, None).await?;
+        self.walk(Trim::Quotas { at: now }, None).await?;
+        if events + early + messages + subscriptions + audit > 0 {
+            tracing::debug!(events, early, messages, subscriptions, audit, "trimmed by age");
         }
         match options.max_bytes {
             0 => Ok(()),

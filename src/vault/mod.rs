@@ -4,6 +4,7 @@
 //! for, so that they cannot be moved to another one, and name the key they were made under. Called by `messaging` and
 //! `tracking`.
 
+mod attest;
 mod root_key;
 
 use std::{fmt, sync::Arc};

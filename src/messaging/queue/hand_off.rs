@@ -45,7 +45,10 @@ impl Messaging {
         };
         let outcome = self.upstream.send(leave.slot(), &number.key, &body, &idempotency_key(id)).await;
         self.gate.report(&number.name, leave, &outcome);
-        self.end(&leased, self.verdict(&leased, outcome)).await;
+        let attempt = self.attempted(&leased.message, &number, &outcome);
+        let mut end = self.verdict(&leased, outcome);
+        end.settlement.audit = Some(attempt);
+        self.end(&leased, end).await;
     }
 
     fn body(&self, leased: &Leased) -> Result<SendBody, String> {
@@ -129,12 +132,18 @@ impl Messaging {
 
     async fn end(&self, leased: &Leased, end: LeaseEnd) {
         let id = leased.lease.id;
-        let fact = end.settlement.fact.clone();
+        let (fact, attempt) = (end.settlement.fact.clone(), end.settlement.audit.clone());
         let again = match end.next {
             Next::Again { expires, .. } => Some(expires),
             Next::Gone => None,
         };
-        match self.store.settle_lease(leased.lease, end).await {
+        let ended = self.store.settle_lease(leased.lease, end).await;
+        if let (Ok(None), Some(attempt)) = (&ended, attempt)
+            && let Err(error) = self.store.audit(vec![attempt]).await
+        {
+            tracing::error!(message_id = %id, %error, "an attempt is not in the audit log");
+        }
+        match ended {
             Ok(Some(settled)) => {
                 // The dispatcher knows of a row under a lease only when that would have ended, which is later.
                 if again.is_some() || settled.followed {

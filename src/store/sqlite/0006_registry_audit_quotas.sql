@@ -12,10 +12,11 @@ CREATE TABLE audit (
     seq   INTEGER PRIMARY KEY,
     entry TEXT NOT NULL,
     link  BLOB NOT NULL,
-    at      INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.at')) VIRTUAL,
-    actor   TEXT GENERATED ALWAYS AS (json_extract(entry, '$.actor')) VIRTUAL,
-    action  TEXT GENERATED ALWAYS AS (json_extract(entry, '$.action')) VIRTUAL,
-    subject TEXT GENERATED ALWAYS AS (json_extract(entry, '$.subject')) VIRTUAL
+    -- Nothing for an entry that cannot be read, so that it does not keep others from being found.
+    at      INTEGER GENERATED ALWAYS AS (CASE WHEN json_valid(entry) THEN json_extract(entry, '$.at') END) VIRTUAL,
+    actor   TEXT GENERATED ALWAYS AS (CASE WHEN json_valid(entry) THEN json_extract(entry, '$.actor') END) VIRTUAL,
+    action  TEXT GENERATED ALWAYS AS (CASE WHEN json_valid(entry) THEN json_extract(entry, '$.action') END) VIRTUAL,
+    subject TEXT GENERATED ALWAYS AS (CASE WHEN json_valid(entry) THEN json_extract(entry, '$.subject') END) VIRTUAL
 ) STRICT;
 CREATE INDEX audit_by_subject ON audit (subject, seq);
 
@@ -33,13 +34,14 @@ CREATE TABLE audit_checkpoints (
     mac BLOB NOT NULL
 ) STRICT;
 
--- How many messages count in a window. `start` is when it began, in seconds since 1970.
+-- How many messages count in a window. `start` is when it began, in seconds since 1970. Windows that are over stay for a
+-- while, for a clock that is put back.
 CREATE TABLE quota_use (
     subject TEXT NOT NULL,
     window  TEXT NOT NULL,
     start   INTEGER NOT NULL,
     used    INTEGER NOT NULL,
-    PRIMARY KEY (subject, window)
+    PRIMARY KEY (subject, window, start)
 ) STRICT, WITHOUT ROWID;
 
 -- Messages in doubt in the order of their acceptance, for whoever looks after them.

@@ -115,6 +115,9 @@ pub(super) fn expire(writing: &mut Writing<'_>, expiry: &Expiry) -> Result<Expir
             orphans::join_early(writing, &mut message)?;
             rows::save(writing, seq, &message)?;
         }
+        if was_leased {
+            audit::append(writing.db, &[Act::lost_attempt(&message, expiry.at)])?;
+        }
         remove(writing.db, seq, &message.origins)?;
         messages.push(message);
     }
@@ -206,6 +209,9 @@ fn take(writing: &mut Writing<'_>, row: Due, terms: &Terms) -> Result<Leased, St
     let since = row.first_attempt.and_then(|micros| Timestamp::from_microsecond(micros).ok()).unwrap_or(terms.at);
     let mut message = of_row(writing.db, row.seq)?;
     let mut expires = row.expires;
+    if row.was_leased {
+        audit::append(writing.db, &[Act::lost_attempt(&message, terms.at)])?;
+    }
     if row.was_leased && message.status.is_unsettled() {
         expires = since.saturating_add(terms.replay).unwrap_or(Timestamp::MAX).as_microsecond();
         rows::fold(writing, &mut message, &gateway(IN_DOUBT, terms.at))?;

@@ -18,12 +18,14 @@ pub(super) fn records(db: &Connection) -> Result<Vec<Record>, StoreError> {
         let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
         Ok((kind, name, row.get(2)?, row.get(3)?))
     })?;
-    let records = rows.map(|row| {
+    let mut records = Vec::new();
+    for row in rows {
         let (kind, name, version, sealed) = row?;
-        let key = RecordKey::of(known(&kind)?, &name);
-        Ok(Record { key, version, sealed: Sealed::from_bytes(sealed) })
-    });
-    records.collect()
+        if let Some(kind) = known(&kind) {
+            records.push(Record { key: RecordKey::of(kind, &name), version, sealed: Sealed::from_bytes(sealed) });
+        }
+    }
+    Ok(records)
 }
 
 /// All of the change, or nothing.
@@ -70,7 +72,9 @@ pub(super) fn sealed_elsewhere(
     let mut found = Vec::new();
     for row in rows {
         let (kind, name, version, sealed) = row?;
-        found.push((Place::Record(RecordKey::of(known(&kind)?, &name), version), Sealed::from_bytes(sealed)));
+        if let Some(kind) = known(&kind) {
+            found.push((Place::Record(RecordKey::of(kind, &name), version), Sealed::from_bytes(sealed)));
+        }
     }
     let left = limit - i64::try_from(found.len()).unwrap_or(limit);
     let mut statement = db.prepare_cached(
@@ -108,8 +112,9 @@ pub(super) fn reseal(db: &Connection, resealed: &[Resealed]) -> Result<usize, St
 pub(super) fn seal_counts(db: &Connection) -> Result<Vec<SealCount>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT key_id, sum(record), sum(1 - record) FROM (
-             SELECT substr(sealed, 2, 8) AS key_id, 1 AS record FROM records
-             UNION ALL SELECT substr(body, 2, 8), 0 FROM outbox
+             SELECT CASE WHEN length(sealed) > 8 THEN substr(sealed, 2, 8) ELSE zeroblob(8) END AS key_id, 1 AS record
+             FROM records
+             UNION ALL SELECT CASE WHEN length(body) > 8 THEN substr(body, 2, 8) ELSE zeroblob(8) END, 0 FROM outbox
          ) GROUP BY key_id ORDER BY key_id",
     )?;
     let rows = statement.query_map([], |row| {
@@ -124,6 +129,11 @@ fn version(db: &Connection, key: &RecordKey) -> Result<Option<i64>, StoreError> 
     Ok(statement.query_row((key.kind.word(), &*key.name), |row| row.get(0)).optional()?)
 }
 
-fn known(kind: &str) -> Result<RecordKind, StoreError> {
-    RecordKind::from_word(kind).ok_or_else(|| StoreError::Failed(format!("a record of unknown kind {kind:?}")))
+/// The kind; a record of one that is not known is passed over, so that it does not hide the others.
+fn known(kind: &str) -> Option<RecordKind> {
+    let known = RecordKind::from_word(kind);
+    if known.is_none() {
+        tracing::error!(kind, "a stored record is of a kind that is not known");
+    }
+    known
 }

@@ -12,7 +12,7 @@ use super::{
         StoreError,
         retention::{Trim, Trimmed},
     },
-    log, orphans,
+    audit, log, orphans, quotas,
     reader::Readers,
     subscriptions,
     writer::{Writer, Writing},
@@ -51,6 +51,8 @@ pub(super) async fn step(writer: &Writer, readers: &Readers, step: Trim) -> Resu
         Trim::Events { before } => writer.write(move |tx| events(tx, before)).await,
         Trim::Early { at, before } => writer.write(move |tx| early(tx, at, before)).await,
         Trim::Subscriptions { before } => writer.write(move |tx| subscriptions::trim(tx.db, before)).await,
+        Trim::Audit { at, before } => writer.write(move |tx| audit::trim(tx.db, at, before)).await,
+        Trim::Quotas { at } => writer.write(move |tx| quotas::trim(tx.db, at)).await,
         Trim::Messages { after, ended, open } => {
             // Looking takes longer than deleting, and most of what is looked at may have to stay.
             let (ripe, last) = readers.read(move |db| ripe(db, after, ended, open)).await?;
