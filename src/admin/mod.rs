@@ -4,11 +4,15 @@
 //! its entry in the audit log before anybody sees it. Records are sealed whole; only this room and the vault read them.
 //! Called by `api`, and run by `server`.
 
+mod audit;
 mod records;
 
 use std::sync::Arc;
 
-pub use self::records::{AdminError, Etag, Records};
+pub use self::{
+    audit::{AuditPage, Verified},
+    records::{AdminError, Etag, Records},
+};
 use crate::{
     domain::sources::Sources,
     identity::{Acting, Identity},
@@ -29,6 +33,8 @@ pub struct Admin {
     pub(crate) keys: Arc<KeyRing>,
     /// The callers as they stand.
     pub(crate) identity: Arc<Identity>,
+    /// What makes statements of the audit log.
+    pub(crate) vault: Vault,
     /// Where numbers and keys are managed.
     pub(crate) upstream: Upstream,
     /// Time and chance.
@@ -45,8 +51,8 @@ impl Admin {
         upstream: Upstream,
         sources: Sources,
     ) -> Self {
-        let records = Records::new(Arc::clone(&store), vault, sources.clone());
-        Self { records, store, keys, identity, upstream, sources }
+        let records = Records::new(Arc::clone(&store), vault.clone(), sources.clone());
+        Self { records, store, keys, identity, vault, upstream, sources }
     }
 
     /// Notes in the audit log that an act was refused, and hands the refusal on.

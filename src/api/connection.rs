@@ -12,10 +12,10 @@ use crate::fanout::Line;
 pub struct Connection {
     /// Wakes it behind its streams.
     pub line: Line,
+    /// From which address it comes; `None` if it is closed already.
+    pub peer: Option<IpAddr>,
     /// When it has to make way; `None` if it may become as old as it will.
     pub end: Option<End>,
-    /// Where it comes from; `None` if that is not known.
-    pub peer: Option<IpAddr>,
 }
 
 /// How a connection ends that has become old.
@@ -33,7 +33,7 @@ impl Connection {
         request.extensions().get::<Self>().map(|connection| connection.line.clone())
     }
 
-    /// Where a call comes from.
+    /// From which address a call comes.
     pub(super) fn peer<T>(request: &Request<T>) -> Option<IpAddr> {
         request.extensions().get::<Self>()?.peer
     }

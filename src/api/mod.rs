@@ -16,7 +16,7 @@ mod reasons;
 mod status;
 
 pub use self::{
-    admin::{Administrators, OutboxApi, SubscriptionApi},
+    admin::{AuditApi, OutboxApi, SubscriptionApi},
     bulk::BulkOptions,
     connection::{Connection, End},
     convert::Responses,

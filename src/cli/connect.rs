@@ -17,7 +17,8 @@ use crate::{
     cli::{errors::CliError, times},
     proto::{
         admin::v1::{
-            outbox_service_client::OutboxServiceClient, subscription_service_client::SubscriptionServiceClient,
+            audit_service_client::AuditServiceClient, outbox_service_client::OutboxServiceClient,
+            subscription_service_client::SubscriptionServiceClient,
         },
         v1::{inbox_service_client::InboxServiceClient, messaging_service_client::MessagingServiceClient},
     },
@@ -46,6 +47,9 @@ pub struct ConnectArgs {
 
 /// The generated client with the caller token on every call.
 pub type Client = MessagingServiceClient<Connection>;
+
+/// The same for the audit log.
+pub type AuditClient = AuditServiceClient<Connection>;
 
 /// The same for what comes in.
 pub type InboxClient = InboxServiceClient<Connection>;
@@ -105,6 +109,14 @@ impl ConnectArgs {
         let mut call = Request::new(message);
         call.set_timeout(self.timeout);
         call
+    }
+
+    /// A client of the audit log.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn audit(&self) -> Result<AuditClient, CliError> {
+        self.connection().map(AuditServiceClient::new)
     }
 
     fn connection(&self) -> Result<Connection, CliError> {

@@ -3,6 +3,7 @@
 //! Owns what the words on the command line mean. Knows the gateway only by its public contract: every client command
 //! is an ordinary gRPC caller. Called by `main` alone.
 
+pub mod audit;
 pub mod backoff;
 pub mod cancel;
 pub mod connect;
@@ -73,6 +74,8 @@ enum Command {
     Outbox(outbox::Args),
     /// Look after the subscriptions of all callers
     Subscriptions(subscriptions::Args),
+    /// Read, check or export the audit log
+    Audit(Box<audit::Args>),
     /// Make a caller token
     Token(token::Args),
 }
@@ -131,6 +134,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Cancel(args) => interruptible(cancel::run(args, out)).await,
         Command::Outbox(args) => interruptible(outbox::run(args, out)).await,
         Command::Subscriptions(args) => interruptible(subscriptions::run(args, out)).await,
+        Command::Audit(args) => interruptible(audit::run(*args, out)).await,
     }
 }
 
@@ -159,6 +163,7 @@ impl Command {
             Self::Cancel(args) => args.connect.json,
             Self::Outbox(args) => args.is_json(),
             Self::Subscriptions(args) => args.is_json(),
+            Self::Audit(args) => args.is_json(),
         };
         if json { Form::Json } else { Form::Human }
     }

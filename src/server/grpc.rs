@@ -16,14 +16,17 @@ use tower::Layer;
 
 use super::incoming::{self, Age};
 use crate::{
-    api::{InboxApi, MessagingApi, OutboxApi, SubscriptionApi, authenticate::AuthenticateLayer, ready::Ready},
+    api::{
+        AuditApi, InboxApi, MessagingApi, OutboxApi, SubscriptionApi, authenticate::AuthenticateLayer, ready::Ready,
+    },
     config::Grpc,
     domain::sources::Sources,
     identity::Identity,
     proto::{
         self,
         admin::v1::{
-            outbox_service_server::OutboxServiceServer, subscription_service_server::SubscriptionServiceServer,
+            audit_service_server::AuditServiceServer, outbox_service_server::OutboxServiceServer,
+            subscription_service_server::SubscriptionServiceServer,
         },
         v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
     },
@@ -33,9 +36,10 @@ use crate::{
 const AGES: u32 = 8;
 
 /// The services that ask who calls, as health tells of them.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "pilotgate.v1.MessagingService",
     "pilotgate.v1.InboxService",
+    "pilotgate.admin.v1.AuditService",
     "pilotgate.admin.v1.OutboxService",
     "pilotgate.admin.v1.SubscriptionService",
 ];
@@ -45,7 +49,7 @@ pub(super) async fn serve<H: Health>(
     listener: TcpListener,
     options: Grpc,
     (messaging, inbox): (MessagingApi, InboxApi),
-    (outbox, subscriptions): (OutboxApi, SubscriptionApi),
+    (audit, outbox, subscriptions): (AuditApi, OutboxApi, SubscriptionApi),
     identity: Arc<Identity>,
     (reporter, health): (HealthReporter, HealthServer<H>),
     sources: Sources,
@@ -65,6 +69,7 @@ pub(super) async fn serve<H: Health>(
         // These ask who calls; health and reflection answer everyone.
         .add_service(authenticate.layer(Ready(messaging)))
         .add_service(authenticate.layer(Ready(inbox)))
+        .add_service(authenticate.layer(AuditServiceServer::new(audit)))
         .add_service(authenticate.layer(OutboxServiceServer::new(outbox)))
         .add_service(authenticate.layer(SubscriptionServiceServer::new(subscriptions)))
         .add_service(health);

@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -38,6 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Held {
     socket: TcpStream,
     line: Line,
+    peer: Option<IpAddr>,
     end: Option<End>,
     _place: OwnedSemaphorePermit,
 }
@@ -49,7 +51,8 @@ const LAST: u32 = 10;
 impl Held {
     fn of(socket: TcpStream, age: Option<Age>, place: OwnedSemaphorePermit) -> Self {
         let end = age.map(|age| End { at: Instant::now() + age.longest, grace: age.grace });
-        Self { socket, line: Line::default(), end, _place: place }
+        let peer = socket.peer_addr().ok().map(|address| address.ip());
+        Self { socket, line: Line::default(), peer, end, _place: place }
     }
 
     fn is_over(&self) -> bool {
@@ -136,7 +139,7 @@ impl Connected for Held {
     type ConnectInfo = Connection;
 
     fn connect_info(&self) -> Connection {
-        Connection { line: self.line.clone(), end: self.end, peer: self.socket.peer_addr().ok().map(|peer| peer.ip()) }
+        Connection { line: self.line.clone(), peer: self.peer, end: self.end }
     }
 }
 

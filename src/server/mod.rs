@@ -19,7 +19,8 @@ use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    api::{Administrators, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi},
+    admin::Admin,
+    api::{AuditApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi},
     config::Config,
     domain::sources::Sources,
     fanout::Fanout,
@@ -44,6 +45,7 @@ pub struct Gateway {
     grpc: SocketAddr,
     http: SocketAddr,
     store: Arc<dyn Store>,
+    admin: Admin,
     messaging: Messaging,
     tracking: Tracking,
     health: tonic_health::server::HealthReporter,
@@ -141,6 +143,14 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
     messaging.run_queue();
+    let admin = Admin::new(
+        Arc::clone(&store),
+        vault.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&identity),
+        upstream.clone(),
+        sources.clone(),
+    );
     let pulses = Pulses::default();
     let reader = Reader::new(Arc::clone(&store), upstream.clone(), Arc::clone(&keys), vault.clone(), sources.clone());
     let reconciler = Reconciler::new(reader.clone(), pulses.clone(), config.tracking.read_back, config.reconcile);
@@ -154,9 +164,8 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let in_use = move |age| following.in_use(age);
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, in_use, draining.clone());
     let inbox = InboxApi::new(fanout.clone(), Arc::clone(&identity), Arc::clone(&keys), sources.clone());
-    let administrators = Administrators::new(Arc::clone(&identity), Arc::clone(&store), sources.clone());
-    let outbox = OutboxApi::new(administrators.clone(), messaging.clone(), Arc::clone(&keys));
-    let subscriptions = SubscriptionApi::new(administrators, fanout.clone());
+    let outbox = OutboxApi::new(admin.clone(), messaging.clone());
+    let subscriptions = SubscriptionApi::new(admin.clone(), fanout.clone());
     let api = MessagingApi::new(
         messaging.clone(),
         reader,
@@ -174,7 +183,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         grpc_listener,
         config.grpc,
         (api, inbox),
-        (outbox, subscriptions),
+        (AuditApi::new(admin.clone()), outbox, subscriptions),
         identity,
         (health.clone(), health_service),
         sources.clone(),
@@ -188,6 +197,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         ("trimming", tokio::spawn(trimming)),
         ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
         ("reading back", tokio::spawn(reconciler.clone().run(draining.clone()))),
+        ("making checkpoints of the audit log", tokio::spawn(admin.clone().run_checkpoints(draining.clone()))),
         ("looking after the webhooks", tokio::spawn(registration.clone().run(draining.clone()))),
     ];
     let background = background.map(|(name, task)| (name, AbortOnDropHandle::new(task))).into();
@@ -196,6 +206,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         grpc,
         http,
         store,
+        admin,
         messaging,
         tracking,
         health,
@@ -269,8 +280,12 @@ impl Gateway {
             self.ports.abort_all();
             self.background.clear();
         }
-        // Never skipped: it only flushes what is queued.
-        if timeout(Duration::from_secs(5), store.close()).await.is_err() {
+        // Never skipped: it only states what was done, and flushes what is queued.
+        let closing = async {
+            self.admin.last_checkpoint().await;
+            store.close().await;
+        };
+        if timeout(Duration::from_secs(5), closing).await.is_err() {
             tracing::warn!("the store did not close in time");
         }
     }

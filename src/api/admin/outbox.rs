@@ -1,13 +1,15 @@
 //! `pilotgate.admin.v1.OutboxService`.
 
-use std::sync::Arc;
-
 use tonic::{Request, Response, Status};
 
-use super::{super::status::of_undecided, Administrators};
+use super::acting;
 use crate::{
-    api::convert::{self, admin},
-    keys::KeyRing,
+    admin::Admin,
+    api::{
+        convert::{self, admin},
+        status::of_undecided,
+    },
+    identity::{Acting, Duty},
     messaging::Messaging,
     proto::admin::v1::{self, outbox_service_server::OutboxService},
 };
@@ -15,15 +17,25 @@ use crate::{
 /// The service for messages that are not decided yet.
 #[derive(Clone)]
 pub struct OutboxApi {
-    administrators: Administrators,
+    admin: Admin,
     messaging: Messaging,
-    keys: Arc<KeyRing>,
 }
 
 impl OutboxApi {
     /// Over these use cases.
-    pub const fn new(administrators: Administrators, messaging: Messaging, keys: Arc<KeyRing>) -> Self {
-        Self { administrators, messaging, keys }
+    pub const fn new(admin: Admin, messaging: Messaging) -> Self {
+        Self { admin, messaging }
+    }
+
+    /// Proof for an act on one message.
+    async fn acting<D: Duty, T>(
+        &self,
+        request: &Request<T>,
+        action: &str,
+        about: impl FnOnce(&T) -> (&str, &str),
+    ) -> Result<Acting<D>, Status> {
+        let (id, reason) = about(request.get_ref());
+        acting(&self.admin, request, reason, (action, &format!("message/{id}"))).await
     }
 }
 
@@ -33,8 +45,8 @@ impl OutboxService for OutboxApi {
         &self,
         request: Request<v1::ListPendingRequest>,
     ) -> Result<Response<v1::ListPendingResponse>, Status> {
-        let acting = self.administrators.prove(&request, "").await?;
-        let (query, tokens) = admin::undecided_query(request.into_inner(), &self.keys, self.administrators.page_key())?;
+        let acting = acting(&self.admin, &request, "", ("outbox.list", "outbox/pending")).await?;
+        let (query, tokens) = admin::undecided_query(request.into_inner(), &self.admin.keys, &self.admin.page_key())?;
         let page = self.messaging.undecided(&acting, query).await.map_err(|error| of_undecided(&error.into()))?;
         Ok(Response::new(admin::undecided_page(page, &tokens)))
     }
@@ -43,7 +55,7 @@ impl OutboxService for OutboxApi {
         &self,
         request: Request<v1::RetryMessageRequest>,
     ) -> Result<Response<v1::RetryMessageResponse>, Status> {
-        let acting = self.administrators.prove(&request, &request.get_ref().reason).await?;
+        let acting = self.acting(&request, "outbox.retry", |asked| (&asked.message_id, &asked.reason)).await?;
         let v1::RetryMessageRequest { message_id, reason } = request.into_inner();
         let id = admin::undecided_id(&message_id, &reason, admin::Reason::Optional)?;
         let undecided = self.messaging.hasten(&acting, id).await.map_err(|error| of_undecided(&error))?;
@@ -54,7 +66,7 @@ impl OutboxService for OutboxApi {
         &self,
         request: Request<v1::DiscardMessageRequest>,
     ) -> Result<Response<v1::DiscardMessageResponse>, Status> {
-        let acting = self.administrators.prove(&request, &request.get_ref().reason).await?;
+        let acting = self.acting(&request, "outbox.discard", |asked| (&asked.message_id, &asked.reason)).await?;
         let v1::DiscardMessageRequest { message_id, reason } = request.into_inner();
         let id = admin::undecided_id(&message_id, &reason, admin::Reason::Required)?;
         let message = self.messaging.discard(&acting, id).await.map_err(|error| of_undecided(&error))?;
@@ -65,7 +77,7 @@ impl OutboxService for OutboxApi {
         &self,
         request: Request<v1::ResolveInDoubtRequest>,
     ) -> Result<Response<v1::ResolveInDoubtResponse>, Status> {
-        let acting = self.administrators.prove(&request, &request.get_ref().reason).await?;
+        let acting = self.acting(&request, "outbox.resolve", |asked| (&asked.message_id, &asked.reason)).await?;
         let (id, resolution) = admin::resolution(request.into_inner())?;
         let message = self.messaging.resolve(&acting, id, resolution).await.map_err(|error| of_undecided(&error))?;
         Ok(Response::new(v1::ResolveInDoubtResponse { message: Some(convert::message(message)) }))

@@ -2,12 +2,13 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{
-    super::status::{of_seek, of_store},
-    Administrators,
-};
+use super::acting;
 use crate::{
-    api::convert::admin,
+    admin::Admin,
+    api::{
+        convert::admin,
+        status::{of_seek, of_store},
+    },
     fanout::Fanout,
     proto::admin::v1::{self, subscription_service_server::SubscriptionService},
 };
@@ -15,14 +16,14 @@ use crate::{
 /// The service for the named subscriptions of all callers.
 #[derive(Clone)]
 pub struct SubscriptionApi {
-    administrators: Administrators,
+    admin: Admin,
     fanout: Fanout,
 }
 
 impl SubscriptionApi {
     /// Over this log.
-    pub const fn new(administrators: Administrators, fanout: Fanout) -> Self {
-        Self { administrators, fanout }
+    pub const fn new(admin: Admin, fanout: Fanout) -> Self {
+        Self { admin, fanout }
     }
 }
 
@@ -32,8 +33,8 @@ impl SubscriptionService for SubscriptionApi {
         &self,
         request: Request<v1::ListSubscriptionsRequest>,
     ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
-        let acting = self.administrators.prove(&request, "").await?;
-        let (query, tokens) = admin::subscriptions_query(request.into_inner(), self.administrators.page_key())?;
+        let acting = acting(&self.admin, &request, "", ("subscription.list", "subscriptions")).await?;
+        let (query, tokens) = admin::subscriptions_query(request.into_inner(), &self.admin.page_key())?;
         let most = query.limit;
         let states = self.fanout.subscriptions(&acting, query).await.map_err(|error| of_store(&error))?;
         Ok(Response::new(admin::subscriptions_page(states, most, &tokens)))
@@ -43,7 +44,9 @@ impl SubscriptionService for SubscriptionApi {
         &self,
         request: Request<v1::SeekSubscriptionRequest>,
     ) -> Result<Response<v1::SeekSubscriptionResponse>, Status> {
-        let acting = self.administrators.prove(&request, &request.get_ref().reason).await?;
+        let asked = request.get_ref();
+        let subject = format!("subscription/{}/{}", asked.caller, asked.name);
+        let acting = acting(&self.admin, &request, &asked.reason, ("subscription.seek", &subject)).await?;
         let (key, start) = admin::seek(request.into_inner())?;
         let state = self.fanout.seek(&acting, &key, start).await.map_err(|error| of_seek(&error))?;
         Ok(Response::new(v1::SeekSubscriptionResponse { subscription: Some(admin::subscription(state)) }))
@@ -53,7 +56,9 @@ impl SubscriptionService for SubscriptionApi {
         &self,
         request: Request<v1::DeleteSubscriptionRequest>,
     ) -> Result<Response<v1::DeleteSubscriptionResponse>, Status> {
-        let acting = self.administrators.prove(&request, &request.get_ref().reason).await?;
+        let asked = request.get_ref();
+        let subject = format!("subscription/{}/{}", asked.caller, asked.name);
+        let acting = acting(&self.admin, &request, &asked.reason, ("subscription.delete", &subject)).await?;
         let key = admin::unsubscribe(request.into_inner())?;
         self.fanout.unsubscribe(&acting, &key).await.map_err(|error| of_seek(&error))?;
         Ok(Response::new(v1::DeleteSubscriptionResponse {}))

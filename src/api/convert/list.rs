@@ -20,7 +20,7 @@ const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1_000;
 
 /// A page ends before it grows beyond this: clients refuse messages of more than 4 MiB unless they are told otherwise.
-const MOST_BYTES: usize = 3 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 3 * 1024 * 1024;
 
 /// Checks a list request of a caller with this sight.
 pub(in crate::api) fn list_request(
@@ -65,7 +65,8 @@ pub(in crate::api) fn list_response(listed: Listed, tokens: &PageTokens) -> v1::
     v1::ListMessagesResponse { messages: shown, next_page_token }
 }
 
-fn page_size(wrong: &mut Violations, page_size: i32) -> usize {
+/// How many entries a page has.
+pub(super) fn page_size(wrong: &mut Violations, page_size: i32) -> usize {
     match usize::try_from(page_size) {
         Ok(0) => PAGE,
         Ok(size) => size.min(LONGEST_PAGE),

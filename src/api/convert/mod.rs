@@ -17,6 +17,7 @@ mod wire;
 
 pub use self::wire::Responses;
 pub(super) use self::{
+    admin::{AuditTokens, audit_query, audit_response, verified},
     filter::{follow_request, message_ids, subscription},
     inbox::{inbox_notice, inbox_request},
     list::{list_request, list_response},

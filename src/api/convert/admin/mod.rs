@@ -1,17 +1,19 @@
 //! The platform team's requests and answers.
 
+mod audit;
 mod outbox;
 mod pages;
 mod subscriptions;
 
 pub(in crate::api) use self::{
+    audit::{AuditTokens, audit_query, audit_response, verified},
     outbox::{resolution, undecided, undecided_id, undecided_page, undecided_query},
     subscriptions::{seek, subscription, subscriptions_page, subscriptions_query, unsubscribe},
 };
 use super::Violations;
 
 /// Longest text of why something is done.
-const LONGEST_REASON: usize = 500;
+pub(in crate::api) const LONGEST_REASON: usize = 500;
 
 /// Whether an act has to be given a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,6 @@ use crate::{
         Invalid,
         ids::{CallerName, MessageId, NumberName, UpstreamId},
         message::Handoff,
-        signed::SigningKey,
         status,
     },
     keys::KeyRing,
@@ -26,7 +25,7 @@ use crate::{
 pub(in crate::api) fn undecided_query(
     request: v1::ListPendingRequest,
     keys: &KeyRing,
-    key: SigningKey,
+    key: &[u8; 32],
 ) -> Result<(UndecidedQuery, PageTokens), Status> {
     let mut wrong = Violations::default();
     let filter = [&*request.number, &*request.caller, request.status().as_str_name()];

@@ -16,9 +16,9 @@ pub(in crate::api) struct PageTokens {
 
 impl PageTokens {
     /// For the list of this name with this filter.
-    pub(super) fn of<'a>(key: SigningKey, list: &'static str, filter: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(super) fn of<'a>(key: &[u8; 32], list: &'static str, filter: impl IntoIterator<Item = &'a str>) -> Self {
         let parts = std::iter::once((0, list.as_bytes())).chain(filter.into_iter().map(|part| (1, part.as_bytes())));
-        Self { key, filter: Fingerprint::of(parts) }
+        Self { key: SigningKey::of(key, b"pilotgate admin page token"), filter: Fingerprint::of(parts) }
     }
 
     /// The token of the page behind this place.
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_token_is_of_one_list_and_filter() {
-        let tokens = |list, filter| PageTokens::of(SigningKey::of(&[7; 32], b"t"), list, [filter]);
+        let tokens = |list, filter| PageTokens::of(&[7; 32], list, [filter]);
         let read = |tokens: &PageTokens, token: &str| tokens.decode(&mut Violations::default(), token);
         let token = tokens("a", "x").encode("orders/é");
         assert_eq!(read(&tokens("a", "x"), &token).as_deref(), Some("orders/é"));
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(read(&tokens("a", "y"), &token), None);
         let (_, proof) = token.split_once('.').unwrap();
         assert_eq!(read(&tokens("a", "x"), &format!("{}.{proof}", URL_SAFE_NO_PAD.encode("orders/e"))), None);
-        let other = PageTokens::of(SigningKey::of(&[8; 32], b"t"), "a", ["x"]);
+        let other = PageTokens::of(&[8; 32], "a", ["x"]);
         assert_eq!(read(&other, &token), None);
     }
 }

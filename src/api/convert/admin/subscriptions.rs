@@ -12,10 +12,7 @@ use super::{
     reason,
 };
 use crate::{
-    domain::{
-        ids::{CallerName, SubscriptionName},
-        signed::SigningKey,
-    },
+    domain::ids::{CallerName, SubscriptionName},
     fanout::{Start, SubscriptionState},
     proto::{admin::v1, v1::Position},
     store::{SubscriptionKey, SubscriptionsQuery},
@@ -24,7 +21,7 @@ use crate::{
 /// Which subscriptions, with the page tokens of that list.
 pub(in crate::api) fn subscriptions_query(
     request: v1::ListSubscriptionsRequest,
-    key: SigningKey,
+    key: &[u8; 32],
 ) -> Result<(SubscriptionsQuery, PageTokens), Status> {
     let mut wrong = Violations::default();
     let tokens = PageTokens::of(key, "subscriptions", [&*request.caller]);

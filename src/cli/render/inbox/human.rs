@@ -60,7 +60,7 @@ fn style(kind: InboundKind) -> Style {
 }
 
 /// Foreign text on one line, without anything that a terminal would obey or show in another order.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let steers = |letter: char| {
         letter.is_control()
             || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
