@@ -6,6 +6,7 @@
 //! What is read is read tolerantly: fields may be missing, statuses and codes may be new, bodies may be no JSON at all.
 //! Only a 2xx answer with an id counts as accepted, and only an answer that says so counts as refused.
 
+mod api_keys;
 mod call;
 mod clean;
 mod history;
@@ -24,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::call::{Call, Trouble};
 pub use self::{
+    api_keys::{KeyChange, KeyStanding, ListedKey},
     history::{Past, PastPage},
     hooks::{DeliveryLog, EVENTS, Hook, HookAccess, HookChange, LoggedDelivery},
     refusal::{Doubt, Refusal, RefusalClass},
