@@ -19,7 +19,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 
-pub use self::number::{Number, Pacing, Rotation, WebhookDoor};
+pub use self::number::{KeyState, Number, Pacing, Rotation, WebhookDoor};
 use self::ring::Ring;
 pub use crate::domain::record::Source;
 use crate::domain::{

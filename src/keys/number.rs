@@ -55,6 +55,31 @@ pub struct Rotation {
     pub begun: Timestamp,
     /// Who began it.
     pub actor: String,
+    /// The key was changed, and the new one is not to be had: somebody has to set one. It is looked for all the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub lost: bool,
+}
+
+/// What is known of a number's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// It is the one.
+    Settled,
+    /// It is being changed, or whether it was changed is still being found out.
+    Rotating,
+    /// It was changed, and the new one is not to be had.
+    Lost,
+}
+
+impl Number {
+    /// What is known of its key.
+    pub fn key_state(&self) -> KeyState {
+        match &self.rotation {
+            None => KeyState::Settled,
+            Some(Rotation { lost: false, .. }) => KeyState::Rotating,
+            Some(Rotation { lost: true, .. }) => KeyState::Lost,
+        }
+    }
 }
 
 /// How fast a number sends at most.
