@@ -126,8 +126,10 @@ reasons! {
         "Pilot Status could not be reached, or has not answered for a while, so that no calls are made until `RetryInfo` \
          is over. Nothing was sent.";
     NumberHeld = "NUMBER_HELD", Unavailable, retryable: true, Safe, acts: "platform team",
-        "Pilot Status takes nothing of this number for now: its key is refused or it is blocked (metadata `cause`). It is \
-         tried again once `RetryInfo` is over. Nothing was stored.";
+        "Nothing of this number is sent for now: its key is refused or still being changed, or Pilot Status has blocked it \
+         (metadata `cause`). It is tried again once `RetryInfo` is over. Nothing was stored.";
+    NumberDisabled = "NUMBER_DISABLED", FailedPrecondition, retryable: false, Safe, acts: "platform team",
+        "An administrator has disabled the number. Nothing was stored.";
     SendInDoubt = "SEND_IN_DOUBT", Unknown, retryable: true, Safe, acts: "caller",
         "It is not known whether Pilot Status took the message; it is `IN_DOUBT`. Repeating the call with the same \
          `request_id` settles it without sending twice, if `RetryInfo` is given. Never repeat it under another one.";

@@ -200,6 +200,14 @@ pub(super) fn of_send(error: &SendError) -> Status {
             let answer = Answer::new(Reason::NumberHeld, "pilot status takes nothing of this number for now");
             answer.with("cause", cause).retry_after(*retry).into_status()
         }
+        SendError::KeyChanging => {
+            let answer = Answer::new(Reason::NumberHeld, "the number's key is being changed");
+            answer.with("cause", "key change").retry_after(DEFAULT_WAIT).into_status()
+        }
+        SendError::NumberDisabled => {
+            Answer::new(Reason::NumberDisabled, "the number is disabled; nothing was sent").into_status()
+        }
+        SendError::NumberGone => of_not_granted(NotGranted),
         SendError::PaceExceeded { wait } => {
             let entry = Reason::PaceExceeded.entry();
             let answer = Answer::new(Reason::PaceExceeded, "it would not be this number's turn in time");

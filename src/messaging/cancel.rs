@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Messaging;
+use super::{Messaging, key_patience};
 use crate::{
     domain::{
         ids::{MessageId, NumberName, UpstreamId},
@@ -16,7 +16,7 @@ use crate::{
     },
     identity::{Cancel, Identity},
     store::{StoreError, Withdrawn},
-    upstream::CancelShape,
+    upstream::{CancelShape, Cancellation, ReadError},
 };
 
 /// After this long nothing further of a group is asked; what is not clear by then stays so.
@@ -197,11 +197,8 @@ impl Messaging {
 
     /// Asks Pilot Status and believes what it says of each; where it says nothing of one, reads that one back.
     async fn cancel_chunk(&self, number: &NumberName, messages: &[Message], stop: Instant) -> Vec<CancelResult> {
-        let Some(number) = self.keys.get(number) else {
-            return messages.iter().map(|message| told(message.clone(), CancelOutcome::Unclear)).collect();
-        };
         let ids: Vec<UpstreamId> = messages.iter().filter_map(|message| message.ids.upstream.clone()).collect();
-        let answer = self.upstream.cancel(&number.key, &ids).await;
+        let answer = self.ask_to_cancel(number, &ids).await;
         let (canceled, failed, trouble) = match answer.map(|cancellation| cancellation.shape) {
             Ok(CancelShape::Lists { canceled, failed }) => (canceled, failed, String::new()),
             Ok(CancelShape::Counts) => Default::default(),
@@ -225,6 +222,19 @@ impl Messaging {
         results
     }
 
+    /// Canceling what is canceled changes nothing, so that this may be asked twice.
+    async fn ask_to_cancel(&self, number: &NumberName, ids: &[UpstreamId]) -> Result<Cancellation, ReadError> {
+        let mut asking = self.keys.asking(number, key_patience(&self.upstream));
+        loop {
+            let slot = self.upstream.read_slot().await?;
+            let Some((slot, in_use)) = asking.key(slot).await? else { continue };
+            let answer = self.upstream.cancel(&slot, in_use.key(), ids).await;
+            if asking.is_answered(in_use, &answer) {
+                return answer;
+            }
+        }
+    }
+
     async fn note_canceled(&self, message: &Message) -> CancelResult {
         let fact = self.fact(Observed::Reached(Status::Canceled), Origin::SendReply);
         match self.store.merge(message.origins.message_id, vec![fact]).await {
@@ -238,9 +248,16 @@ impl Messaging {
 
     /// The message with what Pilot Status says of it now.
     async fn read_again(&self, message: &Message) -> Option<Message> {
-        let (number, id) = (self.keys.get(&message.origins.number)?, message.ids.upstream.as_ref()?);
-        let slot = self.upstream.read_slot().await.ok()?;
-        let reading = self.upstream.message(&slot, &number.key, id.as_str()).await.ok()?;
+        let id = message.ids.upstream.as_ref()?;
+        let mut asking = self.keys.asking(&message.origins.number, key_patience(&self.upstream));
+        let reading = loop {
+            let slot = self.upstream.read_slot().await.ok()?;
+            let Some((slot, in_use)) = asking.key(slot).await.ok()? else { continue };
+            let reading = self.upstream.message(&slot, in_use.key(), id.as_str()).await;
+            if asking.is_answered(in_use, &reading) {
+                break reading.ok()?;
+            }
+        };
         self.store.merge(message.origins.message_id, reading.into_facts(self.sources.now())).await.ok()
     }
 

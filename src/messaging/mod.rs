@@ -139,7 +139,7 @@ impl Messaging {
     ) -> Self {
         let places = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
         Self(Arc::new(Parts {
-            gate: Gate::new(upstream.clone(), sources.clone(), options.gate),
+            gate: Gate::new(upstream.clone(), Arc::clone(&keys), sources.clone(), options.gate),
             in_progress: places(options.max_in_progress),
             patient: places(options.max_in_progress),
             queue_places: places(options.queue.in_flight),
@@ -207,6 +207,12 @@ impl Deref for Messaging {
 fn after(start: Timestamp, span: Duration) -> Timestamp {
     let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
     start.saturating_add(span).unwrap_or(Timestamp::MAX)
+}
+
+/// How long somebody without a deadline waits for a change of a number's key: the calls with the old key come to their end,
+/// and then the one that changes it.
+fn key_patience(upstream: &Upstream) -> Duration {
+    upstream.timeout() * 2 + Duration::from_secs(10)
 }
 
 /// The key under which Pilot Status recognises a repeated send: one for each message, whatever number of attempts.

@@ -55,6 +55,15 @@ pub enum SendError {
         /// When it is.
         wait: Duration,
     },
+    /// The number's key is being changed, and that did not end in time. Nothing was recorded.
+    #[error("the number's key is being changed")]
+    KeyChanging,
+    /// The number is disabled. Nothing was recorded.
+    #[error("the number is disabled")]
+    NumberDisabled,
+    /// There is no such number any more. Nothing was recorded.
+    #[error("there is no such number")]
+    NumberGone,
     /// The gateway ends, and the send was still waiting for leave. Nothing was recorded.
     #[error("the gateway is ending")]
     Draining,

@@ -1,6 +1,6 @@
 //! One send: accept, attempt, settle; or accept, and leave the rest to the queue.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Messaging, after,
     gate::{Leave, Patience, Shut},
+    key_patience,
     outcome::{SendError, Sent},
     running::{Entry, Guard, Receiver},
 };
@@ -20,7 +21,6 @@ use crate::{
         message::{Handoff, Message, Origins},
     },
     identity::{Authorized, Send},
-    keys::Number,
     store::{Accepted, Draft, Queued, StoreError},
     upstream::{Doubt, SendBody},
     vault::Place,
@@ -57,7 +57,6 @@ pub enum Waiting {
 /// What is known of a request before anything is recorded.
 struct Asked {
     right: Authorized<Send>,
-    number: Arc<Number>,
     body: SendBody,
     fingerprint: [u8; 32],
     request: SendRequest,
@@ -80,10 +79,7 @@ impl Messaging {
         };
         let body = SendBody::of(&request.intent).map_err(|error| StoreError::Failed(error.to_string()))?;
         let fingerprint = fingerprint(&right, &request, &body);
-        let Some(number) = self.keys.get(right.number()) else {
-            return Err(StoreError::Failed(format!("number {} has no key", right.number())).into());
-        };
-        let asked = Box::new(Asked { right, number, body, fingerprint, request });
+        let asked = Box::new(Asked { right, body, fingerprint, request });
         match asked.request.handoff {
             Handoff::Direct => self.send_now(asked).await,
             Handoff::Queued => self.enqueue(asked).await,
@@ -92,7 +88,7 @@ impl Messaging {
 
     async fn send_now(&self, asked: Box<Asked>) -> Result<Sent, SendError> {
         // Leave comes before the record: a send refused as overload leaves no trace and can simply be repeated.
-        let leave = match self.gate.pass_at_once(&asked.number) {
+        let leave = match self.gate.pass_at_once(asked.right.number()) {
             Ok(leave) if asked.request.overdue.is_empty() => leave,
             at_once => {
                 let open = match Box::pin(self.answered_before(&asked)).await? {
@@ -106,7 +102,7 @@ impl Messaging {
                 match at_once {
                     Ok(leave) => leave,
                     Err(_) => {
-                        let leave = Box::pin(self.gate.pass(&asked.number, self.patience(&asked.request)));
+                        let leave = Box::pin(self.gate.pass(asked.right.number(), self.patience(&asked.request)));
                         let leave = self.draining.run_until_cancelled(leave).await.ok_or(SendError::Draining)?;
                         leave.map_err(|shut| turned_away(shut, open))?
                     }
@@ -120,11 +116,17 @@ impl Messaging {
 
     /// Stores the message for the queue to hand over.
     async fn enqueue(&self, asked: Box<Asked>) -> Result<Sent, SendError> {
-        if !asked.request.overdue.is_empty()
+        let usable = match self.keys.get(asked.right.number()) {
+            Some(number) if number.disabled => Err(SendError::NumberDisabled),
+            Some(_) => Ok(()),
+            None => Err(SendError::NumberGone),
+        };
+        if (usable.is_err() || !asked.request.overdue.is_empty())
             && let Before::Answered(sent) = self.answered_before(&asked).await?
         {
             return Ok(*sent);
         }
+        usable?;
         let mut draft = self.draft(&asked);
         let too_old = after(draft.origins.create_time, self.options.queue.max_age);
         let expires = asked.request.intent.deliver_until.map_or(too_old, |until| until.min(too_old));
@@ -177,13 +179,17 @@ impl Messaging {
         let now = Instant::now();
         let left = |deadline: Instant| deadline.saturating_duration_since(now);
         match (request.waiting, request.deadline) {
-            (Waiting::Brief, None) => Patience { turn: now + self.options.pace_wait, place: self.options.slot_wait },
+            (Waiting::Brief, None) => Patience {
+                turn: now + self.options.pace_wait,
+                place: self.options.slot_wait,
+                key: now + key_patience(&self.upstream),
+            },
             (Waiting::Brief, Some(deadline)) => {
-                Patience { turn: deadline, place: self.options.slot_wait.min(left(deadline)) }
+                Patience { turn: deadline, place: self.options.slot_wait.min(left(deadline)), key: deadline }
             }
             (Waiting::Patient, deadline) => {
                 let deadline = deadline.unwrap_or(now + PATIENT);
-                Patience { turn: deadline, place: left(deadline) }
+                Patience { turn: deadline, place: left(deadline), key: deadline }
             }
         }
     }
@@ -195,7 +201,7 @@ impl Messaging {
         let own = self.running.enter(draft.origins.message_id);
         match (self.store.accept(draft).await?, own) {
             (Accepted::New(message), Entry::Mine(guard)) => {
-                self.attempt(guard, message, asked.number, asked.body, leave, deadline).await
+                self.attempt(guard, message, asked.body, leave, deadline).await
             }
             (Accepted::New(message), Entry::Theirs(_)) => Err(SendError::InProgress(message.origins.message_id)),
             (Accepted::Reused(id), _) => Err(SendError::RequestIdReused(id)),
@@ -252,7 +258,7 @@ impl Messaging {
             return Err(SendError::InDoubt { id, doubt, repeatable: false });
         }
         let doubtful = self.doubt(message).await?;
-        self.attempt(guard, doubtful, asked.number, asked.body, leave, asked.request.deadline).await
+        self.attempt(guard, doubtful, asked.body, leave, asked.request.deadline).await
     }
 
     fn draft(&self, asked: &Asked) -> Draft {
@@ -304,11 +310,14 @@ fn turned_away(shut: Shut, open: Option<MessageId>) -> SendError {
         (Some(id), Shut::Host { retry } | Shut::Held { retry, .. } | Shut::Pace { wait: retry }) => {
             still_in_doubt(id, Some(retry))
         }
-        (Some(id), Shut::Overloaded) => still_in_doubt(id, None),
+        (Some(id), Shut::Overloaded | Shut::Key | Shut::Disabled | Shut::Absent) => still_in_doubt(id, None),
         (None, Shut::Overloaded) => SendError::Overloaded,
         (None, Shut::Host { retry }) => SendError::HostDown { retry },
         (None, Shut::Held { retry, cause }) => SendError::NumberHeld { retry, cause },
         (None, Shut::Pace { wait }) => SendError::PaceExceeded { wait },
+        (None, Shut::Key) => SendError::KeyChanging,
+        (None, Shut::Disabled) => SendError::NumberDisabled,
+        (None, Shut::Absent) => SendError::NumberGone,
     }
 }
 

@@ -51,6 +51,7 @@ pub struct Gateway {
     health: tonic_health::server::HealthReporter,
     draining: CancellationToken,
     closing: CancellationToken,
+    keys: Arc<KeyRing>,
     registration: Registration,
     reconciler: Reconciler,
     /// What goes on by itself, by name, until the gateway drains.
@@ -171,7 +172,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         reader,
         fanout,
         Arc::clone(&identity),
-        keys,
+        Arc::clone(&keys),
         sources.clone(),
         config.grpc.bulk,
         draining.clone(),
@@ -212,6 +213,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         health,
         draining,
         closing,
+        keys,
         registration,
         reconciler,
         background,
@@ -235,6 +237,11 @@ impl Gateway {
     /// Where webhooks come in.
     pub const fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The registered numbers.
+    pub const fn keys(&self) -> &Arc<KeyRing> {
+        &self.keys
     }
 
     /// How much has been written to the store.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,16 +16,16 @@ use tokio::{
 use super::reconcile::Pace;
 use crate::{
     domain::{
-        ids::MessageId,
+        ids::{MessageId, NumberName},
         inbound::Trust,
         message::{ForeignIds, Message},
         secret::Likeness,
         sources::Sources,
         status::Status,
     },
-    keys::{KeyRing, Number},
+    keys::KeyRing,
     store::{Key, Recorded, Sighting, Store, StoreError},
-    upstream::{Past, ReadError, Reading, Slot, Upstream},
+    upstream::{Past, PastPage, ReadError, Reading, Slot, Upstream},
     vault::Vault,
 };
 
@@ -45,6 +46,9 @@ const MOST_ASKED: usize = 16;
 
 /// How long to wait for one of these places.
 const PLACE_WAIT: Duration = Duration::from_secs(5);
+
+/// Longer than changing a key takes; by then another look at what is due does no harm.
+const LONG: Duration = Duration::from_secs(600);
 
 /// Reads messages back. Clones are the same.
 #[derive(Clone)]
@@ -106,10 +110,9 @@ impl Reader {
         };
         let Some(id) = readable_id(&message.ids) else {
             let in_doubt = message.status == Status::InDoubt;
-            return if in_doubt { self.look_for(message, &number, Leaves::Asked).await } else { Ok(message) };
+            return if in_doubt { self.look_for(message, &number.name, Leaves::Asked).await } else { Ok(message) };
         };
-        let slot = self.upstream.read_slot().await?;
-        let reading = self.upstream.message(&slot, &number.key, id).await?;
+        let reading = self.read(&number.name, &Leaves::Asked, id).await?;
         let facts = reading.into_facts(self.sources.now());
         Ok(self.store.merge(message.origins.message_id, facts).await?)
     }
@@ -119,7 +122,7 @@ impl Reader {
     pub(super) async fn look_for(
         &self,
         message: Message,
-        number: &Number,
+        number: &NumberName,
         leaves: Leaves<'_>,
     ) -> Result<Message, RefreshError> {
         let id = message.origins.message_id;
@@ -128,25 +131,24 @@ impl Reader {
         let Some(mut past) = self.history_since(&message, number, &leaves).await? else { return Ok(message) };
         past.retain(|past| {
             let said = past.said.as_ref();
-            said.is_some_and(|(to, text)| self.vault.likeness(&number.name, to, text) == likeness)
+            said.is_some_and(|(to, text)| self.vault.likeness(number, to, text) == likeness)
         });
         if past.len() > MOST_ALIKE {
             return Ok(message);
         }
         let mut unknown = Vec::new();
         for past in past {
-            if self.store.find(&number.name, Key::External(past.external.clone())).await?.is_some() {
+            if self.store.find(number, Key::External(past.external.clone())).await?.is_some() {
                 continue;
             }
-            let slot = self.leave(&leaves).await?;
-            let reading = match self.upstream.message(slot.slot(), &number.key, past.external.as_str()).await {
+            let reading = match self.read(number, &leaves, past.external.as_str()).await {
                 Ok(reading) => reading,
                 // Not one that was asked for over this API.
                 Err(ReadError::NotFound) => continue,
                 Err(error) => return Err(error.into()),
             };
             let Some(upstream) = reading.ids.upstream.clone() else { continue };
-            if self.store.find(&number.name, Key::Upstream(upstream)).await?.is_none() {
+            if self.store.find(number, Key::Upstream(upstream)).await?.is_none() {
                 unknown.push(reading);
             }
         }
@@ -158,7 +160,7 @@ impl Reader {
 
     /// Records what was read of the only message that may be the one in doubt. Its earliest time tells whether it is, for a
     /// status without a time has that of reading, which may be long after: the others are recorded only if that one was taken.
-    async fn record_found(&self, number: &Number, likeness: Likeness, reading: Reading) -> Result<(), StoreError> {
+    async fn record_found(&self, number: &NumberName, likeness: Likeness, reading: Reading) -> Result<(), StoreError> {
         if reading.statuses.iter().all(|(_, told)| told.is_none()) {
             return Ok(());
         }
@@ -166,9 +168,9 @@ impl Reader {
         facts.sort_by_key(|fact| fact.at);
         let sighting = |fact| Sighting { fact, likeness: Some(likeness), trust: Trust::Proven }.into();
         let mut sightings = facts.into_iter().map(sighting);
-        let earliest = self.store.record(&number.name, sightings.next().into_iter().collect()).await?;
+        let earliest = self.store.record(number, sightings.next().into_iter().collect()).await?;
         if earliest == [Recorded::Appended] {
-            self.store.record(&number.name, sightings.collect()).await?;
+            self.store.record(number, sightings.collect()).await?;
         }
         Ok(())
     }
@@ -177,15 +179,14 @@ impl Reader {
     async fn history_since(
         &self,
         message: &Message,
-        number: &Number,
+        number: &NumberName,
         leaves: &Leaves<'_>,
     ) -> Result<Option<Vec<Past>>, RefreshError> {
         let from = message.origins.create_time.saturating_sub(CLOCKS).unwrap_or(jiff::Timestamp::MIN);
         let to = self.sources.now().saturating_add(CLOCKS).unwrap_or(jiff::Timestamp::MAX);
         let mut all = Vec::new();
         for page in 1..=MOST_PAGES {
-            let slot = self.leave(leaves).await?;
-            let told = self.upstream.history(slot.slot(), &number.key, from..to, page).await?;
+            let told = self.history(number, leaves, from..to, page).await?;
             all.extend(told.past);
             if told.behind == 0 {
                 return Ok(Some(all));
@@ -194,10 +195,52 @@ impl Reader {
         Ok(None)
     }
 
+    /// Reads one message by its id.
+    pub(super) async fn read(&self, number: &NumberName, leaves: &Leaves<'_>, id: &str) -> Result<Reading, ReadError> {
+        let mut asking = self.keys.asking(number, leaves.key_patience());
+        loop {
+            let leave = self.leave(leaves).await?;
+            let Some((leave, in_use)) = asking.key(leave).await? else { continue };
+            let answer = self.upstream.message(leave.slot(), in_use.key(), id).await;
+            if asking.is_answered(in_use, &answer) {
+                return answer;
+            }
+        }
+    }
+
+    /// Reads one page of what a number has sent.
+    pub(super) async fn history(
+        &self,
+        number: &NumberName,
+        leaves: &Leaves<'_>,
+        span: Range<jiff::Timestamp>,
+        page: usize,
+    ) -> Result<PastPage, ReadError> {
+        let mut asking = self.keys.asking(number, leaves.key_patience());
+        loop {
+            let leave = self.leave(leaves).await?;
+            let Some((leave, in_use)) = asking.key(leave).await? else { continue };
+            let answer = self.upstream.history(leave.slot(), in_use.key(), span.clone(), page).await;
+            if asking.is_answered(in_use, &answer) {
+                return answer;
+            }
+        }
+    }
+
     async fn leave(&self, leaves: &Leaves<'_>) -> Result<Leave, ReadError> {
         match leaves {
             Leaves::Asked => self.upstream.read_slot().await.map(Leave::Asked),
             Leaves::Polled(pace) => Ok(Leave::Polled(pace.pass(&self.upstream).await)),
+        }
+    }
+}
+
+impl Leaves<'_> {
+    /// How long a change of the number's key is waited for. What is polled has nobody who waits for it.
+    const fn key_patience(&self) -> Duration {
+        match self {
+            Self::Asked => PLACE_WAIT,
+            Self::Polled(_) => LONG,
         }
     }
 }

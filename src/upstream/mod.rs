@@ -135,6 +135,11 @@ impl Upstream {
         self.max_in_flight
     }
 
+    /// Longest time for one call.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Leave to call, if it is to be had at once.
     pub fn free_slot(&self) -> Option<Slot> {
         Arc::clone(&self.slots).try_acquire_owned().ok().map(Slot)
@@ -185,10 +190,9 @@ impl Upstream {
     }
 
     /// Cancels at most 100 scheduled messages. Not atomic: the answer tells each one's fate, or only counts.
-    pub async fn cancel(&self, key: &NumberKey, ids: &[UpstreamId]) -> Result<Cancellation, ReadError> {
+    pub async fn cancel(&self, _slot: &Slot, key: &NumberKey, ids: &[UpstreamId]) -> Result<Cancellation, ReadError> {
         let url = join(&self.base, &["v1", "messages", "cancel"]);
         let call = Call::new(Method::DELETE, url, key).json(reply::cancel_body(ids));
-        let _slot = self.read_slot().await?;
         reply::of_cancel(&self.read(call).await?, key)
     }
 

@@ -27,12 +27,10 @@ const TRIAL: Duration = Duration::from_secs(1);
 const SLOWEST: f64 = 0.1;
 
 /// The pace of one number.
-pub(super) struct Pace {
-    pacing: Pacing,
-    state: Mutex<State>,
-}
+pub(super) struct Pace(Mutex<State>);
 
 struct State {
+    pacing: Pacing,
     /// Where the bucket would be empty: the time by which all leaves given so far are used up at the present rate.
     empty_at: Instant,
     /// The last leave given, and the one before it.
@@ -44,7 +42,7 @@ struct State {
     count: (Instant, u32, u32),
     /// 429s since the last call that was accepted.
     refused: u32,
-    /// How often the pace was lowered. Leaves from before the last time are void.
+    /// How often the pace was lowered, or changed. Leaves from before the last time are void.
     lowered: u64,
 }
 
@@ -67,6 +65,7 @@ impl Pace {
     pub(super) fn new(pacing: Pacing) -> Self {
         let now = Instant::now();
         let state = State {
+            pacing,
             empty_at: now,
             last: None,
             before_last: None,
@@ -76,7 +75,7 @@ impl Pace {
             refused: 0,
             lowered: 0,
         };
-        Self { pacing, state: Mutex::new(state) }
+        Self(Mutex::new(state))
     }
 
     /// A place in time that is at most `patience` away, or how far away the next one is. `chance` draws from
@@ -85,16 +84,17 @@ impl Pace {
         let now = Instant::now();
         let mut state = self.lock();
         let mut at = now;
-        let interval = state.interval(&self.pacing, now);
+        let pacing = state.pacing;
+        let interval = state.interval(now);
         let full = state.empty_at.max(now);
         if let Some(interval) = interval {
-            let burst = if state.cut.is_some() { 1 } else { self.pacing.burst.max(1) };
+            let burst = if state.cut.is_some() { 1 } else { pacing.burst.max(1) };
             at = at.max(full.checked_sub(interval * (burst - 1)).unwrap_or(now));
         }
         if let Some(last) = state.last
-            && !self.pacing.min_gap.is_zero()
+            && !pacing.min_gap.is_zero()
         {
-            at = at.max(last + self.pacing.min_gap.mul_f64(self.pacing.gap_jitter.mul_add(chance(), 1.0)));
+            at = at.max(last + pacing.min_gap.mul_f64(pacing.gap_jitter.mul_add(chance(), 1.0)));
         }
         at = at.max(state.paused_until.unwrap_or(now));
         if at - now > patience {
@@ -107,7 +107,16 @@ impl Pace {
         Ok(Turn { at, lowered: state.lowered })
     }
 
-    /// Whether the place still counts: not once the pace was lowered after it was given.
+    /// Takes over another pacing. Places that lie ahead were given by the old one.
+    pub(super) fn follow(&self, pacing: Pacing) {
+        let mut state = self.lock();
+        if state.pacing != pacing {
+            state.pacing = pacing;
+            state.lower(Instant::now());
+        }
+    }
+
+    /// Whether the place still counts: not once the pace was changed after it was given.
     pub(super) fn counts(&self, turn: Turn) -> bool {
         turn.lowered == self.lock().lowered
     }
@@ -120,7 +129,7 @@ impl Pace {
             return;
         }
         state.count.1 = state.count.1.saturating_sub(1);
-        if let Some(interval) = state.interval(&self.pacing, now) {
+        if let Some(interval) = state.interval(now) {
             state.empty_at = state.empty_at.checked_sub(interval).unwrap_or(now);
         }
         // Otherwise another leave has kept its distance from this one already.
@@ -149,10 +158,10 @@ impl Pace {
         if state.cut.is_some_and(|cut| began <= cut.at || now - cut.at < TRIAL) {
             return;
         }
-        let present = state.rate(&self.pacing, now).unwrap_or_else(|| state.observed(now)).max(SLOWEST);
+        let present = state.rate(now).unwrap_or_else(|| state.observed(now)).max(SLOWEST);
         // A cut during a cut is no reason to come back to less than before the first one.
         let before = state.cut.map_or(present, |cut| cut.to);
-        let full = self.pacing.per_second.unwrap_or(before).max(present);
+        let full = state.pacing.per_second.unwrap_or(before).max(present);
         let from = (present * CUT).max(full * LEAST).max(SLOWEST);
         state.cut = Some(Cut { at: now, from, to: full });
         state.lower(now);
@@ -160,7 +169,7 @@ impl Pace {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every change leaves a usable state behind, whatever panics afterwards.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,18 +182,18 @@ impl State {
     }
 
     /// Sends a second at this time; `None` if nothing bounds them.
-    fn rate(&mut self, pacing: &Pacing, now: Instant) -> Option<f64> {
-        let Some(cut) = self.cut else { return pacing.per_second };
+    fn rate(&mut self, now: Instant) -> Option<f64> {
+        let Some(cut) = self.cut else { return self.pacing.per_second };
         let recovered = (now - cut.at).as_secs_f64() / RECOVERY.as_secs_f64();
         if recovered >= 1.0 {
             self.cut = None;
-            return pacing.per_second;
+            return self.pacing.per_second;
         }
         Some((cut.to - cut.from).mul_add(recovered, cut.from))
     }
 
-    fn interval(&mut self, pacing: &Pacing, now: Instant) -> Option<Duration> {
-        self.rate(pacing, now).map(|rate| Duration::from_secs_f64(1.0 / rate))
+    fn interval(&mut self, now: Instant) -> Option<Duration> {
+        self.rate(now).map(|rate| Duration::from_secs_f64(1.0 / rate))
     }
 
     fn note(&mut self, now: Instant) {
@@ -334,5 +343,19 @@ mod tests {
         );
         advance(RECOVERY - TRIAL * 2).await;
         assert!(tenths(&pace) > 350, "nearly 40 a second: {}", tenths(&pace));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_pacing_holds_from_the_next_leave_on() {
+        let pace = pace(Some(0.1), 1);
+        let first = pace.reserve(LONG, || 0.0).unwrap();
+        assert_eq!(next(&pace, 2), [10_000, 20_000]);
+        pace.follow(Pacing { per_second: Some(0.1), ..Pacing::default() });
+        assert!(pace.counts(first), "the same one");
+        pace.follow(Pacing { per_second: Some(10.0), ..Pacing::default() });
+        assert!(!pace.counts(first));
+        assert_eq!(next(&pace, 3), [0, 100, 200]);
+        pace.follow(Pacing::default());
+        assert_eq!(next(&pace, 3), [0, 0, 0]);
     }
 }

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     domain::ids::NumberName,
-    keys::Number,
     store::{StoreError, Terms},
 };
 
@@ -20,29 +19,25 @@ use crate::{
 const BATCH: usize = 32;
 
 impl Messaging {
-    /// Hands over what is due of a number, until the gateway drains.
+    /// Hands over what is due of a number, for as long as there is that number.
     pub(super) async fn dispatch(self, name: NumberName) {
-        let draining = self.draining.clone();
-        let work = async {
-            let bell = self.wakers.number(&name);
-            while let Some(number) = self.keys.get(&name) {
-                match self.work_off(&number).await {
-                    Ok(next) => tokio::select! {
-                        () = bell.notified() => {}
-                        () = self.until(next) => {}
-                    },
-                    Err(error) => {
-                        tracing::error!(number = %name, %error, "the queue could not be read");
-                        sleep(STORE_PAUSE).await;
-                    }
+        let bell = self.wakers.number(&name);
+        while self.keys.get(&name).is_some() {
+            match self.work_off(&name).await {
+                Ok(next) => tokio::select! {
+                    () = bell.notified() => {}
+                    () = self.until(next) => {}
+                },
+                Err(error) => {
+                    tracing::error!(number = %name, %error, "the queue could not be read");
+                    sleep(STORE_PAUSE).await;
                 }
             }
-        };
-        draining.run_until_cancelled(work).await;
+        }
     }
 
     /// Leases and starts as long as something is due, and tells when there will be more.
-    async fn work_off(&self, number: &Arc<Number>) -> Result<Option<Timestamp>, StoreError> {
+    async fn work_off(&self, number: &NumberName) -> Result<Option<Timestamp>, StoreError> {
         // A look before leave is taken: leave for nothing would cost a direct send its turn.
         let mut next = self.store.lease(self.terms(number, 0)).await?.next;
         while next.is_some_and(|next| next <= self.sources.now()) {
@@ -51,15 +46,15 @@ impl Messaging {
         Ok(next)
     }
 
-    fn terms(&self, number: &Number, limit: usize) -> Terms {
+    fn terms(&self, number: &NumberName, limit: usize) -> Terms {
         let at = self.sources.now();
         let until = after(at, self.options.queue.lease);
-        Terms { number: number.name.clone(), at, until, replay: self.replay_window(), limit }
+        Terms { number: number.clone(), at, until, replay: self.replay_window(), limit }
     }
 
     /// Leases what there is leave for and starts its attempts; tells when the next one is due.
-    async fn lease_and_start(&self, number: &Arc<Number>) -> Result<Option<Timestamp>, StoreError> {
-        let (leave, place) = self.leave_and_place(number).await?;
+    async fn lease_and_start(&self, number: &NumberName) -> Result<Option<Timestamp>, StoreError> {
+        let Some((leave, place)) = self.leave_and_place(number).await? else { return Ok(None) };
         let (mut leaves, mut places) = (vec![leave], vec![place]);
         while leaves.len() < BATCH {
             let Ok(place) = Arc::clone(&self.queue_places).try_acquire_owned() else { break };
@@ -70,15 +65,14 @@ impl Messaging {
         let terms = self.terms(number, leaves.len());
         // Not to be left half-way: what is leased has to be attempted, or it would wait for its lease to end.
         let messaging = self.clone();
-        let number = Arc::clone(number);
         let started = self.tasks.spawn(async move {
             let leases = messaging.store.lease(terms).await?;
             for ((leased, leave), place) in leases.leased.into_iter().zip(leaves).zip(places) {
                 // A lease that ended without an answer has changed that.
                 messaging.wakers.expires(leased.expires);
-                let (messaging, number) = (messaging.clone(), Arc::clone(&number));
+                let messaging = messaging.clone();
                 messaging.tasks.clone().spawn(async move {
-                    messaging.hand_off(leased, number, leave).await;
+                    messaging.hand_off(leased, leave).await;
                     drop::<OwnedSemaphorePermit>(place);
                 });
             }
@@ -88,18 +82,19 @@ impl Messaging {
     }
 
     /// Waits for leave, and for a place among all that are handed over. Neither is held while waiting for the other: a
-    /// number that is held back would keep a place from other numbers, and leave does not keep.
-    async fn leave_and_place(&self, number: &Number) -> Result<(Leave, OwnedSemaphorePermit), StoreError> {
+    /// number that is held back would keep a place from other numbers, and leave does not keep. `None` once there is no such
+    /// number.
+    async fn leave_and_place(&self, number: &NumberName) -> Result<Option<(Leave, OwnedSemaphorePermit)>, StoreError> {
         loop {
-            let leave = self.gate.pass_in_time(number).await;
+            let Some(leave) = self.gate.pass_in_time(number).await else { return Ok(None) };
             if let Ok(place) = Arc::clone(&self.queue_places).try_acquire_owned() {
-                return Ok((leave, place));
+                return Ok(Some((leave, place)));
             }
             drop(leave);
             let place = Arc::clone(&self.queue_places).acquire_owned().await;
             let place = place.map_err(|_| StoreError::Failed("the queue is closed".to_owned()))?;
             if let Ok(leave) = self.gate.pass_at_once(number) {
-                return Ok((leave, place));
+                return Ok(Some((leave, place)));
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Taken and refused are final, but never a refusal after a doubt. What concerns the number and not the message, its key
 //! or its pace or the way to Pilot Status, only puts the message off.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::super::{Messaging, after, gate::Leave, idempotency_key, running::Entry, settle::failure_of};
 use crate::{
@@ -13,7 +13,6 @@ use crate::{
         message::Message,
         status::{Origin, Status},
     },
-    keys::Number,
     store::{Claim, LeaseEnd, Leased, Next},
     upstream::{RefusalClass, SendBody, SendOutcome},
     vault::Place,
@@ -21,7 +20,7 @@ use crate::{
 
 impl Messaging {
     /// Makes one attempt of a leased message, or finds that none is to be made, and ends its lease.
-    pub(super) async fn hand_off(&self, leased: Leased, number: Arc<Number>, leave: Leave) {
+    pub(super) async fn hand_off(&self, leased: Leased, leave: Leave) {
         let id = leased.lease.id;
         // Another attempt whose lease has ended under it, or a doubt that is being settled by hand.
         let Entry::Mine(_guard) = self.running.enter(id) else {
@@ -43,10 +42,14 @@ impl Messaging {
                 return self.end(&leased, self.given_up(&leased.message)).await;
             }
         };
-        let outcome = self.upstream.send(leave.slot(), &number.key, &body, &idempotency_key(id)).await;
-        self.gate.report(&number.name, leave, &outcome);
-        let attempt = self.attempted(&leased.message, &number, &outcome);
-        let mut end = self.verdict(&leased, outcome);
+        let outcome = self.upstream.send(leave.slot(), leave.key(), &body, &idempotency_key(id)).await;
+        let attempt = self.attempted(&leased.message, leave.number(), &outcome);
+        let mut end = if self.gate.report(leave, &outcome) {
+            self.verdict(&leased, outcome)
+        } else {
+            // It waits for the new key at the gate.
+            self.again(&leased, leased.message.status, Duration::ZERO, 1)
+        };
         end.settlement.audit = Some(attempt);
         self.end(&leased, end).await;
     }

@@ -8,10 +8,11 @@ mod expiry;
 mod hand_off;
 mod wakers;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub(super) use self::wakers::Wakers;
 use super::{Backoff, Messaging};
+use crate::keys::for_each;
 
 /// How long to wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -44,9 +45,9 @@ impl Default for QueueOptions {
 impl Messaging {
     /// Starts to hand over what the queue holds and what comes in, until the gateway drains.
     pub fn run_queue(&self) {
-        for number in self.keys.names() {
-            self.tasks.spawn(self.clone().dispatch(number));
-        }
+        let messaging = self.clone();
+        let dispatch = move |number| messaging.clone().dispatch(number);
+        self.tasks.spawn(for_each(Arc::clone(&self.keys), self.draining.clone(), dispatch));
         self.tasks.spawn(self.clone().expire_overdue());
     }
 }

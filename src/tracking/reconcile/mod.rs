@@ -17,7 +17,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use tokio::{
     sync::Semaphore,
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -31,7 +30,7 @@ use super::{
 };
 use crate::{
     domain::{ids::NumberName, merge::Fact, message::Message, position::Position, read_back::ReadBack, status::Status},
-    keys::Number,
+    keys::{Number, for_each},
     store::{Checked, DueCheck, FirstChecks, StoreError},
     upstream::{ReadError, RefusalClass},
 };
@@ -132,22 +131,13 @@ impl Reconciler {
 
     /// Reads back until `draining`. Calls in flight are broken off: whatever they were about stays due.
     pub async fn run(self, draining: CancellationToken) {
-        let mut numbers = JoinSet::new();
-        for name in self.0.reader.keys.names() {
-            let parts = Arc::clone(&self.0);
-            let name = name.clone();
-            numbers.spawn(async move { parts.follow(&name).await });
-        }
-        let broken = async {
-            while let Some(ended) = numbers.join_next().await {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a number is not read back any more");
-                }
-            }
-            std::future::pending::<()>().await;
+        let parts = self.0;
+        let keys = Arc::clone(&parts.reader.keys);
+        let follow = move |name: NumberName| {
+            let parts = Arc::clone(&parts);
+            async move { parts.follow(&name).await }
         };
-        draining.run_until_cancelled(broken).await;
-        numbers.shutdown().await;
+        for_each(keys, draining, follow).await;
     }
 }
 
@@ -244,10 +234,8 @@ impl Parts {
 
     async fn read_one(&self, number: &Number, pace: &Pace, check: DueCheck) -> Result<(), StoreError> {
         let Some(id) = readable_id(&check.message.ids) else { return Ok(()) };
-        let pass = pace.pass(&self.reader.upstream).await;
+        let reading = self.reader.read(&number.name, &Leaves::Polled(pace), id).await;
         self.counters.polls.fetch_add(1, Relaxed);
-        let reading = self.reader.upstream.message(pass.slot(), &number.key, id).await;
-        drop(pass);
         match reading {
             Ok(reading) => {
                 pace.answered();
@@ -286,7 +274,7 @@ impl Parts {
             return self.reader.store.checked(vec![never]).await.map(drop);
         }
         self.counters.doubts.fetch_add(1, Relaxed);
-        let looked = self.reader.look_for(check.message.clone(), number, Leaves::Polled(pace)).await;
+        let looked = self.reader.look_for(check.message.clone(), &number.name, Leaves::Polled(pace)).await;
         match looked {
             Ok(message) => {
                 pace.answered();

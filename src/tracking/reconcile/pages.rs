@@ -16,7 +16,7 @@ use crate::{
     domain::{ids::ExternalId, read_back::ReadBack, status::Status},
     keys::Number,
     store::{DueCheck, StoreError},
-    tracking::reader::CLOCKS,
+    tracking::reader::{CLOCKS, Leaves},
     upstream::{ReadError, RefusalClass},
 };
 
@@ -76,10 +76,8 @@ impl Parts {
         let span = span(&cluster, self.reader.sources.now());
         let (mut wanted, mut found) = (by_external_id(cluster, left), 0);
         for page in 1..=MOST_PAGES {
-            let pass = pace.pass(&self.reader.upstream).await;
+            let told = self.reader.history(&number.name, &Leaves::Polled(pace), span.clone(), page).await;
             self.counters.pages.fetch_add(1, Relaxed);
-            let told = self.reader.upstream.history(pass.slot(), &number.key, span.clone(), page).await;
-            drop(pass);
             let told = match told {
                 Ok(told) => told,
                 Err(error) => {

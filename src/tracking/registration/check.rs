@@ -1,8 +1,9 @@
 //! One look at a number's webhook, and what is done about what it shows.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::time::timeout;
 
 use super::{
     Drift, OnDrift, RegistrationError, Shared,
@@ -14,6 +15,9 @@ use crate::{
     keys::Number,
     upstream::{EVENTS, Hook, HookAccess, HookChange, ReadError, RefusalClass},
 };
+
+/// How long a change of a number's key is waited for. Others have their turn then.
+const KEY_WAIT: Duration = Duration::from_secs(5);
 
 /// What this process knows of a webhook from earlier looks.
 pub(super) struct Known {
@@ -51,10 +55,29 @@ impl Shared {
     /// Looks at the webhook of a number, makes it as it should be, and reads what was missed. That at every look: while only
     /// the way in is closed, nothing but the log tells.
     pub(super) async fn check(&self, name: &NumberName, known: &mut Known) -> Result<(), RegistrationError> {
-        let Some(number) = self.keys.get(name) else { return Ok(()) };
+        let Some(mut number) = self.keys.get(name) else { return Ok(()) };
+        let tenant = self.keys.managing(&number);
+        // The number's own key is not changed as long as the look lasts; a few calls, one after the other.
+        let in_use = match tenant {
+            Some(_) => None,
+            None => match timeout(KEY_WAIT, self.keys.use_in_time(name)).await {
+                Ok(Some(in_use)) => Some(in_use),
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    let detail = "the number's key is being changed".to_owned();
+                    return Err(RegistrationError::Unavailable { detail });
+                }
+            },
+        };
+        if let Some(in_use) = &in_use {
+            number = Arc::clone(in_use.number());
+        }
         let Some(url) = number.webhook.as_ref().and_then(|door| door.url.as_ref()) else { return Ok(()) };
-        let (key, acting_on) = self.keys.managing(&number);
-        let access = HookAccess { key: &key, acting_on: acting_on.as_deref(), url };
+        let (key, acting_on) = match &tenant {
+            Some((key, id)) => (key.as_key(), Some(id.as_str())),
+            None => (&number.key, None),
+        };
+        let access = HookAccess { key, acting_on, url };
         let registered = self.register(&number, &access, known).await;
         if let Err(RegistrationError::Unavailable { .. }) = registered {
             // What keeps us from Pilot Status may keep Pilot Status from us.

@@ -10,7 +10,7 @@ mod find;
 mod missed;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -25,7 +25,7 @@ use self::check::Known;
 use super::Tracking;
 use crate::{
     domain::{ids::NumberName, sources::Sources},
-    keys::KeyRing,
+    keys::{KeyRing, Number},
     store::StoreError,
     upstream::{ReadError, Refusal, RefusalClass, Upstream},
 };
@@ -172,9 +172,7 @@ struct Watched {
 impl Registration {
     /// Puts the parts together.
     pub fn new(tracking: Tracking, upstream: Upstream, keys: Arc<KeyRing>, sources: Sources, options: Options) -> Self {
-        let numbers = keys.all();
-        let watched = numbers.iter().filter(|number| number.webhook.as_ref().is_some_and(|door| door.url.is_some()));
-        let states = watched.map(|number| (number.name.clone(), HookState::default())).collect();
+        let states = watched(&keys).map(|name| (name, HookState::default())).collect();
         Self(Arc::new(Shared { tracking, upstream, keys, sources, options, states: Mutex::new(states) }))
     }
 
@@ -186,21 +184,57 @@ impl Registration {
     /// Looks after them until `draining`, and then breaks off what it is doing: a webhook that was written without an answer
     /// is found by the next start.
     pub async fn run(self, draining: CancellationToken) {
-        let now = Instant::now();
-        let watched = |number| Watched { number, known: Known::new(), due: now, failures: 0 };
-        let mut all: Vec<Watched> = self.state().into_keys().map(watched).collect();
-        while let Some(next) = all.iter_mut().min_by_key(|watched| watched.due) {
-            let turn = async {
-                sleep_until(next.due).await;
-                self.0.turn(next).await
-            };
-            let Some(wait) = draining.run_until_cancelled(turn).await else { return };
-            next.due = Instant::now() + wait;
-        }
+        let mut changes = self.0.keys.changes();
+        let mut all: Vec<Watched> = Vec::new();
+        let work = async {
+            loop {
+                changes.borrow_and_update();
+                self.0.follow(&mut all);
+                let next = all.iter_mut().min_by_key(|watched| watched.due);
+                // What has begun is not broken off by a change: the key of a number that goes is held until it has ended.
+                let turn = async {
+                    match next {
+                        Some(next) => {
+                            sleep_until(next.due).await;
+                            next
+                        }
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    next = turn => {
+                        let wait = self.0.turn(next).await;
+                        next.due = Instant::now() + wait;
+                    }
+                    _ = changes.changed() => {}
+                }
+            }
+        };
+        draining.run_until_cancelled(work).await;
     }
 }
 
+/// The numbers whose webhooks the gateway registers.
+fn watched(keys: &KeyRing) -> impl Iterator<Item = NumberName> + use<> {
+    let is_watched = |number: &Arc<Number>| number.webhook.as_ref().is_some_and(|door| door.url.is_some());
+    keys.all().into_iter().filter(is_watched).map(|number| number.name.clone())
+}
+
 impl Shared {
+    /// Begins to look after numbers that are new, and forgets those that have gone.
+    fn follow(&self, all: &mut Vec<Watched>) {
+        let names: BTreeSet<NumberName> = watched(&self.keys).collect();
+        all.retain(|watched| names.contains(&watched.number));
+        let mut states = self.states();
+        states.retain(|name, _| names.contains(name));
+        for number in names {
+            if !all.iter().any(|watched| watched.number == number) {
+                states.entry(number.clone()).or_default();
+                all.push(Watched { number, known: Known::new(), due: Instant::now(), failures: 0 });
+            }
+        }
+    }
+
     /// One look, and how long to wait for the next.
     async fn turn(&self, watched: &mut Watched) -> Duration {
         let name = &watched.number;
@@ -229,6 +263,7 @@ impl Shared {
     }
 
     fn change<T>(&self, name: &NumberName, change: impl FnOnce(&mut HookState) -> T) -> T {
+        // One that has gone during its look is forgotten by the next one.
         change(self.states().entry(name.clone()).or_default())
     }
 
