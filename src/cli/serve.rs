@@ -12,7 +12,7 @@ use crate::{
 const EXAMPLES: &str = "\
 EXAMPLES:
     pilotgate serve --config pilotgate.toml
-    PILOTGATE_GRPC__LISTEN=0.0.0.0:50051 pilotgate serve --config pilotgate.toml";
+    PILOTGATE_GRPC__LISTEN=127.0.0.1:6000 pilotgate serve --config pilotgate.toml";
 
 /// What to serve.
 #[derive(Debug, clap::Args)]

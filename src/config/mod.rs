@@ -4,6 +4,7 @@
 //! is reported at once, each with the place where it stands, and none with the text of a secret.
 
 mod bounds;
+mod carriers;
 mod problems;
 mod registry;
 mod secrets;
@@ -21,9 +22,12 @@ use figment::{
     providers::{Env, Format, Toml},
 };
 
-pub use self::{secrets::SecretRef, settings::Settings};
+pub use self::{
+    carriers::{ClientAuth, Grpc, Tls},
+    secrets::SecretRef,
+    settings::Settings,
+};
 use crate::{
-    api::BulkOptions,
     domain::{caller::Caller, secret::TenantKey},
     fanout, http,
     keys::Number,
@@ -41,6 +45,8 @@ pub const DEFAULTS: &str = include_str!("defaults.toml");
 pub struct Config {
     /// The callers' port.
     pub grpc: Grpc,
+    /// The port of administrators; `None`: they call where callers do.
+    pub admin: Option<Grpc>,
     /// The HTTP port.
     pub http_listen: SocketAddr,
     /// How the HTTP port is bounded.
@@ -73,31 +79,6 @@ pub struct Config {
     pub numbers: Vec<Number>,
     /// The registered callers.
     pub callers: Vec<Caller>,
-}
-
-/// The callers' port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grpc {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Whether server reflection is offered.
-    pub reflection: bool,
-    /// Longest message taken.
-    pub max_message_bytes: usize,
-    /// Calls in flight on one connection.
-    pub max_concurrent_streams: u32,
-    /// What a bulk stream may have in flight.
-    pub bulk: BulkOptions,
-    /// Connections at once.
-    pub max_connections: usize,
-    /// After this long without a frame the other side is asked for a sign of life.
-    pub keepalive_interval: Duration,
-    /// How long that sign is waited for.
-    pub keepalive_timeout: Duration,
-    /// How old a connection may become before the other side is told to open another one; `None`: as old as it will.
-    pub max_connection_age: Option<Duration>,
-    /// Within what time after that its streams end.
-    pub max_connection_age_grace: Duration,
 }
 
 /// What is logged.
@@ -150,6 +131,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         text => bounds::base_url("webhooks.public_url", text, "messages and path tokens", &mut wrong),
     };
     bounds::check(&settings, &mut wrong);
+    let (grpc, admin) = carriers::ports(&settings, &mut wrong);
     let repeats = bounds::repeats(&settings);
     let reconcile = settings::reconcile(&settings.reconcile);
     let exposed = file.map(PathBuf::from).filter(|file| secrets::is_exposed(file));
@@ -173,18 +155,8 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
     Ok(Config {
         messaging: settings::messaging(&settings),
         root_key,
-        grpc: Grpc {
-            listen: settings.grpc.listen,
-            reflection: settings.grpc.reflection,
-            max_message_bytes: settings.grpc.max_message_bytes,
-            max_concurrent_streams: settings.grpc.max_concurrent_streams,
-            bulk: BulkOptions { items: settings.grpc.bulk_items, bytes: settings.grpc.bulk_bytes },
-            max_connections: settings.grpc.max_connections,
-            keepalive_interval: settings.grpc.keepalive_interval.0,
-            keepalive_timeout: settings.grpc.keepalive_timeout.0,
-            max_connection_age: Some(settings.grpc.max_connection_age.0).filter(|age| !age.is_zero()),
-            max_connection_age_grace: settings.grpc.max_connection_age_grace.0,
-        },
+        grpc,
+        admin,
         http_listen: settings.http.listen,
         http: http::Options { max_body_bytes: settings.http.max_body_bytes },
         upstream: upstream::Options {

@@ -10,7 +10,7 @@ use figment::{
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::{ConfigError, DEFAULTS, LogFormat, problems, secrets::SecretRef};
+use super::{ClientAuth, ConfigError, DEFAULTS, LogFormat, problems, secrets::SecretRef};
 use crate::{
     domain::{principal::Permission, read_back::ReadBack},
     messaging::{self, Backoff, BreakerOptions, GateOptions, QueueOptions, Recipients},
@@ -22,6 +22,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     pub grpc: GrpcSettings,
+    pub admin: AdminSettings,
     pub http: HttpSettings,
     pub upstream: UpstreamSettings,
     pub store: StoreSettings,
@@ -42,6 +43,8 @@ pub struct Settings {
     pub numbers: Vec<NumberSettings>,
     #[serde(default)]
     pub callers: Vec<CallerSettings>,
+    #[serde(default)]
+    pub jwt: Vec<JwtSettings>,
 }
 
 macro_rules! sections {
@@ -67,6 +70,23 @@ sections! {
         keepalive_timeout: Span,
         max_connection_age: Span,
         max_connection_age_grace: Span,
+        plaintext: bool,
+        // Read as `None` if it is not there.
+        tls: Option<TlsSettings>,
+    }
+    /// `[admin]`
+    AdminSettings {
+        listen: String,
+        plaintext: bool,
+        tls: Option<TlsSettings>,
+    }
+    /// `[grpc.tls]` and `[admin.tls]`
+    TlsSettings {
+        cert: PathBuf,
+        key: PathBuf,
+        client_ca: Option<PathBuf>,
+        client_auth: Option<ClientAuth>,
+        check_interval: Option<Span>,
     }
     /// `[http]`
     HttpSettings {
@@ -255,6 +275,45 @@ pub struct GrantSettings {
     pub number: String,
     /// What is allowed on it.
     pub permissions: Vec<Permission>,
+}
+
+/// One `[[jwt]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JwtSettings {
+    /// Its stable name: a caller is known by `jwt:NAME/CLAIM`.
+    pub name: String,
+    /// Who makes the tokens: their `iss`.
+    pub issuer: String,
+    /// For whom they are made: one of these must be in their `aud`.
+    pub audiences: Vec<String>,
+    /// Where the keys are that they are signed with.
+    pub jwks: JwksSettings,
+    /// The algorithms that are taken. Default RS256, ES256 and EdDSA.
+    #[serde(default)]
+    pub algorithms: Option<Vec<String>>,
+    /// The claim that tells the caller. Default `sub`.
+    #[serde(default)]
+    pub caller_claim: Option<String>,
+    /// How far the clocks may differ. Default 60s.
+    #[serde(default)]
+    pub leeway: Option<Span>,
+    /// How often the keys are fetched anew from a URL. Default 10m.
+    #[serde(default)]
+    pub refresh: Option<Span>,
+    /// How soon after the last time they are fetched again for a key that is not among them. Default 30s.
+    #[serde(default)]
+    pub refresh_gap: Option<Span>,
+}
+
+/// The `jwks` of a `[[jwt]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JwksSettings {
+    /// A file, read again when it changes.
+    File(PathBuf),
+    /// An address.
+    Url(String),
 }
 
 /// A span that is not negative, written like `1m 30s`.

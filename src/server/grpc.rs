@@ -1,78 +1,106 @@
-//! The gRPC port: its services, what stands in front of each, and its limits, on one screen.
+//! A gRPC port: its services, what stands in front of each, and its limits, on one screen.
 
-use std::sync::Arc;
+use std::convert::Infallible;
 
 use futures_util::future::try_join_all;
+use http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
-use tonic_health::{
-    ServingStatus,
-    pb::health_server::{Health, HealthServer},
-    server::HealthReporter,
-};
+use tonic::{body::Body, server::NamedService, service::Routes, transport::Server};
+use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder as Reflection;
-use tower::Layer;
+use tower::{Layer, Service};
 
 use super::incoming::{self, Age};
-use crate::{
-    api::{
-        AuditApi, InboxApi, MessagingApi, OutboxApi, SubscriptionApi, authenticate::AuthenticateLayer, ready::Ready,
-    },
-    config::Grpc,
-    domain::sources::Sources,
-    identity::Identity,
-    proto::{
-        self,
-        admin::v1::{
-            audit_service_server::AuditServiceServer, outbox_service_server::OutboxServiceServer,
-            subscription_service_server::SubscriptionServiceServer,
-        },
-        v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
-    },
-};
+use crate::{api::authenticate::AuthenticateLayer, config::Grpc, proto};
 
 /// How many different ages connections reach.
 const AGES: u32 = 8;
 
-/// The services that ask who calls, as health tells of them.
-const SERVICES: [&str; 5] = [
-    "pilotgate.v1.MessagingService",
-    "pilotgate.v1.InboxService",
-    "pilotgate.admin.v1.AuditService",
-    "pilotgate.admin.v1.OutboxService",
-    "pilotgate.admin.v1.SubscriptionService",
-];
+/// The services that answer everyone.
+const OPEN: [&str; 3] =
+    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
-/// Serves until draining, then finishes the calls in flight.
-pub(super) async fn serve<H: Health>(
+/// Services that ask who calls, on their way to a port.
+pub(super) struct Services {
+    authenticate: AuthenticateLayer,
+    add: Vec<Box<dyn FnOnce(Routes) -> Routes + Send>>,
+    names: Vec<&'static str>,
+}
+
+impl Services {
+    /// None yet.
+    pub(super) const fn behind(authenticate: AuthenticateLayer) -> Self {
+        Self { authenticate, add: Vec::new(), names: Vec::new() }
+    }
+
+    /// One more.
+    pub(super) fn with<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+        S: NamedService + Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let service = self.authenticate.layer(service);
+        self.add.push(Box::new(|routes| routes.add_service(service)));
+        self.names.push(S::NAME);
+        self
+    }
+
+    /// These and the others.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.add.extend(others.add);
+        self.names.extend(others.names);
+        self
+    }
+}
+
+/// The health of a port's services, for those who watch it.
+pub(super) struct Told {
+    reporter: HealthReporter,
+    names: Vec<&'static str>,
+}
+
+impl Told {
+    /// Tells that no further calls should come.
+    pub(super) async fn not_serving(&self) {
+        self.tell(ServingStatus::NotServing).await;
+    }
+
+    async fn tell(&self, status: ServingStatus) {
+        for service in self.names.iter().copied().chain([""]) {
+            self.reporter.set_service_status(service, status).await;
+        }
+    }
+}
+
+/// A port on its way: what it tells, and how it serves until draining and then finishes the calls in flight.
+pub(super) async fn open(
     listener: TcpListener,
     options: Grpc,
-    (messaging, inbox): (MessagingApi, InboxApi),
-    (audit, outbox, subscriptions): (AuditApi, OutboxApi, SubscriptionApi),
-    identity: Arc<Identity>,
-    (reporter, health): (HealthReporter, HealthServer<H>),
-    sources: Sources,
+    services: Services,
+    draining: CancellationToken,
+) -> (Told, impl Future<Output = Result<(), String>> + Send + 'static) {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let Services { add, names, .. } = services;
+    let routes = add.into_iter().fold(Routes::default(), |routes, add| add(routes)).add_service(health);
+    let told = Told { reporter, names };
+    told.tell(ServingStatus::Serving).await;
+    let names = told.names.clone();
+    (told, serve(listener, options, routes, names, draining))
+}
+
+async fn serve(
+    listener: TcpListener,
+    options: Grpc,
+    routes: Routes,
+    names: Vec<&'static str>,
     draining: CancellationToken,
 ) -> Result<(), String> {
-    let messaging = MessagingServiceServer::new(messaging).max_decoding_message_size(options.max_message_bytes);
-    let inbox = InboxServiceServer::new(inbox).max_decoding_message_size(options.max_message_bytes);
-    for service in SERVICES {
-        reporter.set_service_status(service, ServingStatus::Serving).await;
-    }
-    let authenticate = AuthenticateLayer::new(identity, sources);
     let reflected = |error: tonic_reflection::server::Error| error.to_string();
-    let v1 = options.reflection.then(|| reflection().build_v1()).transpose().map_err(reflected)?;
-    let v1alpha = options.reflection.then(|| reflection().build_v1alpha()).transpose().map_err(reflected)?;
+    let v1 = options.reflection.then(|| reflection(&names).build_v1()).transpose().map_err(reflected)?;
+    let v1alpha = options.reflection.then(|| reflection(&names).build_v1alpha()).transpose().map_err(reflected)?;
     let age = options.max_connection_age.map(|longest| Age { longest, grace: options.max_connection_age_grace });
-    let routes = Routes::default()
-        // These ask who calls; health and reflection answer everyone.
-        .add_service(authenticate.layer(Ready(messaging)))
-        .add_service(authenticate.layer(Ready(inbox)))
-        .add_service(authenticate.layer(AuditServiceServer::new(audit)))
-        .add_service(authenticate.layer(OutboxServiceServer::new(outbox)))
-        .add_service(authenticate.layer(SubscriptionServiceServer::new(subscriptions)))
-        .add_service(health);
     let routes = v1.into_iter().fold(routes, Routes::add_service);
     let routes = v1alpha.into_iter().fold(routes, Routes::add_service);
     let server = Server::builder()
@@ -104,17 +132,13 @@ fn ages(age: Option<Age>) -> Vec<Option<Age>> {
     parts.map(|part| Some(Age { longest: longest.mul_f64(part), grace })).collect()
 }
 
-/// Tells health watchers that no further calls should come.
-pub(super) async fn not_serving(reporter: &HealthReporter) {
-    for service in SERVICES.into_iter().chain([""]) {
-        reporter.set_service_status(service, ServingStatus::NotServing).await;
-    }
-}
-
-/// Describes every service of the port, and the error details that its statuses carry, so that clients which know the
+/// Describes the services of the port, and the error details that its statuses carry, so that clients which know the
 /// schema only from here can read those too.
-fn reflection() -> Reflection<'static> {
-    Reflection::configure()
+fn reflection(names: &[&str]) -> Reflection<'static> {
+    names
+        .iter()
+        .chain(&OPEN)
+        .fold(Reflection::configure(), |reflection, name| reflection.with_service_name(*name))
         .register_encoded_file_descriptor_set(proto::DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)

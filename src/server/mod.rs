@@ -1,4 +1,4 @@
-//! The running gateway: its parts put together, its two ports, its orderly end.
+//! The running gateway: its parts put together, its ports, its orderly end.
 //!
 //! No globals: two gateways can live in one process. Called by `cli` and by tests.
 
@@ -18,9 +18,13 @@ use std::{
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use self::grpc::Services;
 use crate::{
     admin::Admin,
-    api::{AuditApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi},
+    api::{
+        AuditApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi, authenticate::AuthenticateLayer,
+        ready::Ready,
+    },
     config::Config,
     domain::sources::Sources,
     fanout::Fanout,
@@ -28,6 +32,13 @@ use crate::{
     identity::Identity,
     keys::KeyRing,
     messaging::Messaging,
+    proto::{
+        admin::v1::{
+            audit_service_server::AuditServiceServer, outbox_service_server::OutboxServiceServer,
+            subscription_service_server::SubscriptionServiceServer,
+        },
+        v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
+    },
     store::{self, Store, StoreError, Written, retention},
     tracking::{Pulses, Reader, ReconcileCounts, Reconciler, Tracking, Verdicts, registration::Registration},
     upstream::Upstream,
@@ -43,12 +54,14 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// A gateway that answers.
 pub struct Gateway {
     grpc: SocketAddr,
+    admin: SocketAddr,
     http: SocketAddr,
     store: Arc<dyn Store>,
-    admin: Admin,
+    administration: Admin,
     messaging: Messaging,
     tracking: Tracking,
-    health: tonic_health::server::HealthReporter,
+    /// The gRPC ports.
+    told: Vec<grpc::Told>,
     draining: CancellationToken,
     closing: CancellationToken,
     keys: Arc<KeyRing>,
@@ -60,9 +73,11 @@ pub struct Gateway {
     deadline: Duration,
 }
 
-/// Both ports, open.
+/// All ports, open.
 struct Ports {
     grpc: TcpListener,
+    /// `None`: administrators call where callers do.
+    admin: Option<TcpListener>,
     http: TcpListener,
 }
 
@@ -114,7 +129,8 @@ pub async fn start_over(store: Arc<dyn Store>, config: Config, sources: Sources)
 
 async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sources) -> Result<Gateway, StartError> {
     let (grpc, http) = (address(&ports.grpc, config.grpc.listen)?, address(&ports.http, config.http_listen)?);
-    let Ports { grpc: grpc_listener, http: http_listener } = ports;
+    let admin = ports.admin.as_ref().map_or(Ok(grpc), |port| address(port, grpc))?;
+    let Ports { grpc: grpc_listener, admin: admin_listener, http: http_listener } = ports;
     let directory = config.store.directory;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
     let keys = Arc::new(KeyRing::of(config.numbers, config.tenant_key));
@@ -144,7 +160,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
     messaging.run_queue();
-    let admin = Admin::new(
+    let administration = Admin::new(
         Arc::clone(&store),
         vault.clone(),
         Arc::clone(&keys),
@@ -165,8 +181,8 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let in_use = move |age| following.in_use(age);
     let trimming = retention::run(Arc::clone(&store), sources.clone(), config.retention, in_use, draining.clone());
     let inbox = InboxApi::new(fanout.clone(), Arc::clone(&identity), Arc::clone(&keys), sources.clone());
-    let outbox = OutboxApi::new(admin.clone(), messaging.clone());
-    let subscriptions = SubscriptionApi::new(admin.clone(), fanout.clone());
+    let outbox = OutboxApi::new(administration.clone(), messaging.clone());
+    let subscriptions = SubscriptionApi::new(administration.clone(), fanout.clone());
     let api = MessagingApi::new(
         messaging.clone(),
         reader,
@@ -178,39 +194,49 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         draining.clone(),
     );
 
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let mut ports = JoinSet::new();
-    ports.spawn(grpc::serve(
-        grpc_listener,
-        config.grpc,
-        (api, inbox),
-        (AuditApi::new(admin.clone()), outbox, subscriptions),
-        identity,
-        (health.clone(), health_service),
-        sources.clone(),
-        draining.clone(),
-    ));
+    let longest = config.grpc.max_message_bytes;
+    let authenticate = AuthenticateLayer::new(identity, sources.clone());
+    let callers = Services::behind(authenticate.clone())
+        .with(Ready(MessagingServiceServer::new(api).max_decoding_message_size(longest)))
+        .with(Ready(InboxServiceServer::new(inbox).max_decoding_message_size(longest)));
+    let administrators = Services::behind(authenticate)
+        .with(AuditServiceServer::new(AuditApi::new(administration.clone())))
+        .with(OutboxServiceServer::new(outbox))
+        .with(SubscriptionServiceServer::new(subscriptions));
+    let served = match admin_listener.zip(config.admin) {
+        None => vec![(grpc_listener, config.grpc, callers.and(administrators))],
+        Some((listener, options)) => {
+            vec![(grpc_listener, config.grpc, callers), (listener, options, administrators)]
+        }
+    };
+    let (mut ports, mut told) = (JoinSet::new(), Vec::new());
+    for (listener, options, services) in served {
+        let (health, port) = grpc::open(listener, options, services, draining.clone()).await;
+        told.push(health);
+        ports.spawn(port);
+    }
     let routes = door::router(tracking.clone(), store.head(), draining.clone(), &config.http);
     ports.spawn(self::http::serve(http_listener, routes, closing.clone()));
-    tracing::info!(%grpc, %http, "serving");
+    tracing::info!(%grpc, %admin, %http, "serving");
     // Registration not before the port takes what it asks for.
     let background = [
         ("trimming", tokio::spawn(trimming)),
         ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
         ("reading back", tokio::spawn(reconciler.clone().run(draining.clone()))),
-        ("making checkpoints of the audit log", tokio::spawn(admin.clone().run_checkpoints(draining.clone()))),
+        ("making checkpoints of the audit log", tokio::spawn(administration.clone().run_checkpoints(draining.clone()))),
         ("looking after the webhooks", tokio::spawn(registration.clone().run(draining.clone()))),
     ];
     let background = background.map(|(name, task)| (name, AbortOnDropHandle::new(task))).into();
     let deadline = config.shutdown_deadline;
     Ok(Gateway {
         grpc,
+        admin,
         http,
         store,
-        admin,
+        administration,
         messaging,
         tracking,
-        health,
+        told,
         draining,
         closing,
         keys,
@@ -224,7 +250,11 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
 
 impl Ports {
     async fn open(config: &Config) -> Result<Self, StartError> {
-        Ok(Self { grpc: listen(config.grpc.listen).await?, http: listen(config.http_listen).await? })
+        let admin = match &config.admin {
+            Some(port) => Some(listen(port.listen).await?),
+            None => None,
+        };
+        Ok(Self { grpc: listen(config.grpc.listen).await?, admin, http: listen(config.http_listen).await? })
     }
 }
 
@@ -232,6 +262,11 @@ impl Gateway {
     /// Where callers connect.
     pub const fn grpc(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Where administrators connect.
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Where webhooks come in.
@@ -289,7 +324,7 @@ impl Gateway {
         }
         // Never skipped: it only states what was done, and flushes what is queued.
         let closing = async {
-            self.admin.last_checkpoint().await;
+            self.administration.last_checkpoint().await;
             store.close().await;
         };
         if timeout(Duration::from_secs(5), closing).await.is_err() {
@@ -298,7 +333,9 @@ impl Gateway {
     }
 
     async fn drain(&mut self) {
-        grpc::not_serving(&self.health).await;
+        for port in &self.told {
+            port.not_serving().await;
+        }
         self.draining.cancel();
         self.messaging.finish().await;
         for (what, task) in &mut self.background {
@@ -306,8 +343,13 @@ impl Gateway {
                 tracing::warn!(%error, "{what} did not end well");
             }
         }
-        // The gRPC port ends by itself now. The HTTP port goes on until then: webhooks and probes still come.
-        let grpc_ended = timeout(FAREWELL, self.port_ended()).await.is_ok();
+        // The gRPC ports end by themselves now. The HTTP port goes on until then: webhooks and probes still come.
+        let grpc_ended = timeout(FAREWELL, async {
+            for _ in 0..self.told.len() {
+                self.port_ended().await;
+            }
+        });
+        let grpc_ended = grpc_ended.await.is_ok();
         self.closing.cancel();
         let http_ended = grpc_ended && timeout(FAREWELL, self.port_ended()).await.is_ok();
         if !http_ended {
