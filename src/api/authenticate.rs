@@ -10,7 +10,7 @@ use http::{Request, Response, header::AUTHORIZATION};
 use tonic::{body::Body, server::NamedService};
 use tower::{Layer, Service};
 
-use super::status::of_credential;
+use super::{connection::Connection, status::of_credential};
 use crate::{
     domain::sources::Sources,
     identity::{Identity, Shown},
@@ -62,7 +62,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let credential = request.headers_mut().remove(AUTHORIZATION);
         let authorization = credential.as_ref().map(|value| value.as_bytes());
-        let shown = Shown { authorization, certificate: &[] };
+        let certificate = request.extensions().get::<Connection>().map(|connection| &*connection.certificate);
+        let shown = Shown { authorization, certificate: certificate.unwrap_or_default() };
         match self.identity.authenticate(shown, self.sources.now()) {
             Ok(principal) => {
                 request.extensions_mut().insert(principal);

@@ -1,6 +1,6 @@
 //! The connection of a call.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tonic::Request;
@@ -12,10 +12,12 @@ use crate::fanout::Line;
 pub struct Connection {
     /// Wakes it behind its streams.
     pub line: Line,
-    /// From which address it comes; `None` if it is closed already.
-    pub peer: Option<IpAddr>,
     /// When it has to make way; `None` if it may become as old as it will.
     pub end: Option<End>,
+    /// Where it comes from; `None` if that is not known.
+    pub peer: Option<IpAddr>,
+    /// The names in the certificate that the other side has proven to hold, as callers are known by them.
+    pub certificate: Arc<[String]>,
 }
 
 /// How a connection ends that has become old.

@@ -1,6 +1,6 @@
 //! A gRPC port: its services, what stands in front of each, and its limits, on one screen.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use futures_util::future::try_join_all;
 use http::{Request, Response};
@@ -11,7 +11,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder as Reflection;
 use tower::{Layer, Service};
 
-use super::incoming::{self, Age};
+use super::{
+    incoming::{self, Age},
+    tls::Tls,
+};
 use crate::{api::authenticate::AuthenticateLayer, config::Grpc, proto};
 
 /// How many different ages connections reach.
@@ -76,7 +79,7 @@ impl Told {
 
 /// A port on its way: what it tells, and how it serves until draining and then finishes the calls in flight.
 pub(super) async fn open(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     options: Grpc,
     services: Services,
     draining: CancellationToken,
@@ -87,11 +90,11 @@ pub(super) async fn open(
     let told = Told { reporter, names };
     told.tell(ServingStatus::Serving).await;
     let names = told.names.clone();
-    (told, serve(listener, options, routes, names, draining))
+    (told, serve((listener, tls), options, routes, names, draining))
 }
 
 async fn serve(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<Tls>>),
     options: Grpc,
     routes: Routes,
     names: Vec<&'static str>,
@@ -109,7 +112,10 @@ async fn serve(
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         .http2_max_header_list_size(16 * 1024);
     let ages = ages(age);
-    let incoming = incoming::connections(listener, options.max_connections, &ages);
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch(draining.clone()));
+    }
+    let incoming = incoming::connections(listener, tls, options.max_connections, &ages);
     // All connections of a server reach the same age, so that there is a server for each age.
     let served = ages.into_iter().zip(incoming).map(|(age, connections)| {
         let server = server.clone();

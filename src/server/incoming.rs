@@ -1,7 +1,7 @@
 //! Connections of callers: bounded in number, and none that never says anything.
 //!
 //! The HTTP/2 server takes whatever it is given and asks nothing of a peer before the peer has introduced itself. So
-//! that is waited for here, for a while.
+//! that is waited for here, for a while, and TLS is agreed on before it.
 
 use std::{
     io,
@@ -12,21 +12,24 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, sleep, timeout},
 };
+use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::tls::{self, Tls};
 use crate::{
     api::{Connection, End},
     fanout::Line,
 };
 
-/// How long a peer may take to introduce itself.
+/// How long a peer may take to agree on TLS and to introduce itself.
 const INTRODUCTION: Duration = Duration::from_secs(10);
 
 /// Bytes with which every HTTP/2 client begins.
@@ -37,9 +40,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection that holds its place as long as it is open.
 pub(super) struct Held {
-    socket: TcpStream,
+    wire: Wire,
     line: Line,
-    peer: Option<IpAddr>,
+    /// The names that the other side has proven.
+    certificate: Arc<[String]>,
     end: Option<End>,
     _place: OwnedSemaphorePermit,
 }
@@ -49,15 +53,21 @@ pub(super) struct Held {
 const LAST: u32 = 10;
 
 impl Held {
-    fn of(socket: TcpStream, age: Option<Age>, place: OwnedSemaphorePermit) -> Self {
+    fn of(wire: Wire, certificate: Arc<[String]>, age: Option<Age>, place: OwnedSemaphorePermit) -> Self {
         let end = age.map(|age| End { at: Instant::now() + age.longest, grace: age.grace });
-        let peer = socket.peer_addr().ok().map(|address| address.ip());
-        Self { socket, line: Line::default(), peer, end, _place: place }
+        Self { wire, line: Line::default(), certificate, end, _place: place }
     }
 
     fn is_over(&self) -> bool {
         self.end.is_some_and(|end| Instant::now() >= end.at + end.grace.saturating_mul(LAST))
     }
+}
+
+/// What the bytes go over.
+enum Wire {
+    Plain(TcpStream),
+    /// With what was read of it already.
+    Tls(Box<TlsStream<TcpStream>>, Bytes),
 }
 
 /// How old a connection may become.
@@ -73,11 +83,12 @@ pub(super) struct Age {
 /// when the streams are dropped.
 pub(super) fn connections(
     listener: TcpListener,
+    tls: Option<Arc<Tls>>,
     most: usize,
     ages: &[Option<Age>],
 ) -> Vec<impl Stream<Item = io::Result<Held>> + use<>> {
     let (ready, streams): (Vec<_>, _) = ages.iter().map(|age| of_age(*age)).unzip();
-    tokio::spawn(accept(listener, Arc::new(Semaphore::new(most)), ready));
+    tokio::spawn(accept(listener, tls, Arc::new(Semaphore::new(most)), ready));
     streams
 }
 
@@ -91,7 +102,12 @@ fn of_age(age: Option<Age>) -> ((mpsc::Sender<Held>, Option<Age>), impl Stream<I
     ((ready, age), stream)
 }
 
-async fn accept(listener: TcpListener, places: Arc<Semaphore>, ages: Vec<(mpsc::Sender<Held>, Option<Age>)>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    places: Arc<Semaphore>,
+    ages: Vec<(mpsc::Sender<Held>, Option<Age>)>,
+) {
     for (ready, age) in ages.iter().cycle() {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -110,20 +126,39 @@ async fn accept(listener: TcpListener, places: Arc<Semaphore>, ages: Vec<(mpsc::
             }
             (_, Err(_)) => return,
         };
-        let (ready, age) = (ready.clone(), *age);
+        let (ready, age, tls) = (ready.clone(), *age, tls.clone());
         tokio::spawn(async move {
-            if let Ok(Ok(())) = timeout(INTRODUCTION, introduction(&socket)).await {
-                // The other end is gone only when the port is closing.
-                let _ = ready.send(Held::of(socket, age, place)).await;
+            let begun = async {
+                // Nagle's algorithm would hold back each answer for tens of milliseconds.
+                socket.set_nodelay(true)?;
+                match tls {
+                    None => introduction(&socket).await.map(|()| (Wire::Plain(socket), Arc::default())),
+                    Some(tls) => agreed(&tls, socket).await,
+                }
+            };
+            match timeout(INTRODUCTION, begun).await {
+                Ok(Ok((wire, certificate))) => {
+                    // The other end is gone only when the port is closing.
+                    let _ = ready.send(Held::of(wire, certificate, age, place)).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%error, "a connection did not come about"),
+                Err(_) => tracing::debug!("a connection took too long to introduce itself"),
             }
         });
     }
 }
 
+/// Agrees on TLS and waits for the first bytes within it.
+async fn agreed(tls: &Tls, socket: TcpStream) -> io::Result<(Wire, Arc<[String]>)> {
+    let mut stream = Box::new(tls.acceptor().accept(socket).await?);
+    let certificate = tls::names(stream.get_ref().1.peer_certificates())?;
+    let mut preface = [0; PREFACE];
+    stream.read_exact(&mut preface).await?;
+    Ok((Wire::Tls(stream, Bytes::copy_from_slice(&preface)), certificate))
+}
+
 /// Waits for the first bytes and leaves them where they are.
 async fn introduction(socket: &TcpStream) -> io::Result<()> {
-    // Nagle's algorithm would hold back each answer for tens of milliseconds.
-    socket.set_nodelay(true)?;
     let mut preface = [0; PREFACE];
     loop {
         match socket.peek(&mut preface).await? {
@@ -139,7 +174,16 @@ impl Connected for Held {
     type ConnectInfo = Connection;
 
     fn connect_info(&self) -> Connection {
-        Connection { line: self.line.clone(), peer: self.peer, end: self.end }
+        let socket = match &self.wire {
+            Wire::Plain(socket) => socket,
+            Wire::Tls(stream, _) => stream.get_ref().0,
+        };
+        Connection {
+            line: self.line.clone(),
+            end: self.end,
+            peer: socket.peer_addr().ok().map(|peer| peer.ip()),
+            certificate: Arc::clone(&self.certificate),
+        }
     }
 }
 
@@ -150,21 +194,38 @@ impl AsyncRead for Held {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.line.note(context);
-        Pin::new(&mut self.socket).poll_read(context, into)
+        match &mut self.wire {
+            Wire::Plain(socket) => Pin::new(socket).poll_read(context, into),
+            Wire::Tls(stream, begun) if begun.is_empty() => Pin::new(stream).poll_read(context, into),
+            Wire::Tls(_, begun) => {
+                let part = begun.split_to(begun.len().min(into.remaining()));
+                into.put_slice(&part);
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 }
 
 impl AsyncWrite for Held {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, from)
+        match &mut self.wire {
+            Wire::Plain(socket) => Pin::new(socket).poll_write(context, from),
+            Wire::Tls(stream, _) => Pin::new(stream).poll_write(context, from),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        match &mut self.wire {
+            Wire::Plain(socket) => Pin::new(socket).poll_flush(context),
+            Wire::Tls(stream, _) => Pin::new(stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        match &mut self.wire {
+            Wire::Plain(socket) => Pin::new(socket).poll_shutdown(context),
+            Wire::Tls(stream, _) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 
     /// Of parts that it cannot write at once, HTTP/2 puts the small ones together: the frames of many streams go out in

@@ -6,6 +6,7 @@ mod grpc;
 mod http;
 mod incoming;
 pub mod logging;
+mod tls;
 
 use std::{
     io,
@@ -18,14 +19,14 @@ use std::{
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use self::grpc::Services;
+use self::{grpc::Services, tls::Tls};
 use crate::{
     admin::Admin,
     api::{
         AuditApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi, authenticate::AuthenticateLayer,
         ready::Ready,
     },
-    config::Config,
+    config::{self, Config},
     domain::sources::Sources,
     fanout::Fanout,
     http as door,
@@ -73,11 +74,14 @@ pub struct Gateway {
     deadline: Duration,
 }
 
+/// A gRPC port, and its TLS.
+type Carrier = (TcpListener, Option<Arc<Tls>>);
+
 /// All ports, open.
 struct Ports {
-    grpc: TcpListener,
+    grpc: Carrier,
     /// `None`: administrators call where callers do.
-    admin: Option<TcpListener>,
+    admin: Option<Carrier>,
     http: TcpListener,
 }
 
@@ -102,6 +106,14 @@ pub enum StartError {
     /// The HTTP client could not be built.
     #[error("cannot prepare calls to pilot status: {0}")]
     Upstream(String),
+    /// A port has no usable TLS.
+    #[error("{section}.tls.{error}")]
+    Tls {
+        /// Which port.
+        section: &'static str,
+        /// Why not.
+        error: String,
+    },
     /// A port could not be opened.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -128,8 +140,8 @@ pub async fn start_over(store: Arc<dyn Store>, config: Config, sources: Sources)
 }
 
 async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sources) -> Result<Gateway, StartError> {
-    let (grpc, http) = (address(&ports.grpc, config.grpc.listen)?, address(&ports.http, config.http_listen)?);
-    let admin = ports.admin.as_ref().map_or(Ok(grpc), |port| address(port, grpc))?;
+    let (grpc, http) = (address(&ports.grpc.0, config.grpc.listen)?, address(&ports.http, config.http_listen)?);
+    let admin = ports.admin.as_ref().map_or(Ok(grpc), |port| address(&port.0, grpc))?;
     let Ports { grpc: grpc_listener, admin: admin_listener, http: http_listener } = ports;
     let directory = config.store.directory;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
@@ -250,11 +262,13 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
 
 impl Ports {
     async fn open(config: &Config) -> Result<Self, StartError> {
+        let tls = open_tls("grpc", config.grpc.tls.as_ref()).await?;
         let admin = match &config.admin {
-            Some(port) => Some(listen(port.listen).await?),
+            Some(port) if port.tls == config.grpc.tls => Some((listen(port.listen).await?, tls.clone())),
+            Some(port) => Some((listen(port.listen).await?, open_tls("admin", port.tls.as_ref()).await?)),
             None => None,
         };
-        Ok(Self { grpc: listen(config.grpc.listen).await?, admin, http: listen(config.http_listen).await? })
+        Ok(Self { grpc: (listen(config.grpc.listen).await?, tls), admin, http: listen(config.http_listen).await? })
     }
 }
 
@@ -387,6 +401,11 @@ async fn open_vault(
         },
         None => Ok(vault),
     }
+}
+
+async fn open_tls(section: &'static str, files: Option<&config::Tls>) -> Result<Option<Arc<Tls>>, StartError> {
+    let Some(files) = files else { return Ok(None) };
+    Tls::open(files.clone()).await.map(Some).map_err(|error| StartError::Tls { section, error })
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

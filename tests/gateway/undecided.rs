@@ -216,7 +216,7 @@ async fn a_doubt_is_settled_by_what_was_found_out_and_every_act_is_in_the_audit_
     let told: Vec<_> = acts.iter().map(|act| (&*act.actor, &*act.action, &*act.subject, &*act.outcome)).collect();
     let (message, nobody) = (format!("message/{id}"), format!("message/{unknown}"));
     let expected = [
-        ("watchman", "outbox.resolve", &message, "refused"),
+        ("watchman", "outbox.resolve", message.as_str(), "refused"),
         ("operator", "outbox.resolve", &message, "done"),
         ("operator", "outbox.resolve", &message, "refused"),
         ("operator", "outbox.resolve", &nobody, "refused"),
