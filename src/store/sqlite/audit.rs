@@ -17,7 +17,7 @@ const TRIMMED: usize = 500;
 const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// How many checkpoints are kept at most.
-const CHECKPOINTS: i64 = 1024;
+const CHECKPOINTS: usize = 1024;
 
 /// Appends inside the transaction of what the entries tell of, so that neither is there without the other.
 pub(super) fn append(db: &Connection, acts: &[Act]) -> Result<(), StoreError> {
@@ -89,15 +89,26 @@ pub(super) fn read(db: &Connection, query: &AuditQuery) -> Result<Vec<AuditRecor
 pub(super) fn keep_checkpoint(db: &Connection, checkpoint: &Checkpoint) -> Result<(), StoreError> {
     db.prepare_cached("INSERT OR IGNORE INTO audit_checkpoints (seq, mac) VALUES (?1, ?2)")?
         .execute(params![checkpoint.seq, checkpoint.mac])?;
-    // Of the older half every second one goes: the older, the sparser, and the first one stays.
-    db.prepare_cached(
-        "DELETE FROM audit_checkpoints WHERE seq IN (
-             SELECT seq FROM (SELECT seq, row_number() OVER (ORDER BY seq) AS n FROM audit_checkpoints)
-             WHERE n % 2 = 0 AND n <= ?1 / 2
-         ) AND (SELECT count(*) FROM audit_checkpoints) > ?1",
-    )?
-    .execute([CHECKPOINTS])?;
+    let kept: Vec<i64> = db
+        .prepare_cached("SELECT seq FROM audit_checkpoints ORDER BY seq")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    if kept.len() > CHECKPOINTS
+        && let Some(spare) = spare(&kept)
+    {
+        db.prepare_cached("DELETE FROM audit_checkpoints WHERE seq = ?1")?.execute([spare])?;
+    }
     Ok(())
+}
+
+/// The checkpoint that is missed least: the one that leaves the narrowest gap for its age. So the older they are, the further
+/// they are apart, and the first and the last one stay.
+fn spare(kept: &[i64]) -> Option<i64> {
+    let head = *kept.last()?;
+    let gap =
+        |around: &[i64]| around[2].saturating_sub(around[0]) as f64 / head.saturating_sub(around[1]).max(1) as f64;
+    let narrowest = kept.windows(3).min_by(|one, other| gap(one).total_cmp(&gap(other)));
+    narrowest.map(|around| around[1])
 }
 
 /// Deletes the oldest entries that are from before a time, and says so in the log.

@@ -37,7 +37,10 @@ pub(super) fn change(db: &Connection, change: &Change) -> Result<Changed, StoreE
             return Ok(Changed::Conflict(key.clone()));
         }
     }
-    for (record, _) in &change.puts {
+    for (record, replaces) in &change.puts {
+        if replaces.is_some_and(|replaces| record.version <= replaces) {
+            return Err(StoreError::Failed(format!("{} needs a version greater than the one it replaces", record.key)));
+        }
         db.prepare_cached(
             "INSERT INTO records (kind, name, version, sealed) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (kind, name) DO UPDATE SET version = ?3, sealed = ?4",

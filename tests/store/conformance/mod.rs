@@ -4,6 +4,7 @@
 //! exactly what it told before.
 
 pub mod accept;
+pub mod audit;
 pub mod checks;
 pub mod close;
 pub mod doubts;
@@ -12,8 +13,10 @@ pub mod inbound;
 pub mod list;
 pub mod log;
 pub mod outbox;
+pub mod quotas;
 pub mod read;
 pub mod record;
+pub mod registry;
 pub mod settle;
 pub mod subscriptions;
 pub mod trim;
@@ -29,7 +32,7 @@ use pilotgate::{
         message::Message,
         position::{Epoch, Position},
     },
-    store::{DueChecks, Store},
+    store::{AuditEnds, AuditRecord, DueChecks, Record, Store},
 };
 
 use crate::fixtures;
@@ -147,12 +150,36 @@ macro_rules! conformance {
             trim::early_facts_that_go_were_told,
             trim::a_message_that_is_to_be_read_back_for_a_claim_stays,
             trim::what_is_gone_takes_no_room,
+            audit::entries_are_numbered_and_chained,
+            audit::of_concurrent_writers_each_gets_a_number_of_its_own,
+            audit::entries_are_found_by_what_they_say,
+            audit::an_attempt_and_its_entry_are_one_commit,
+            audit::a_failed_attempt_is_told_with_its_message,
+            audit::a_leased_attempt_and_its_entry_are_one_commit,
+            audit::an_attempt_that_left_no_answer_is_told,
+            audit::the_oldest_entries_go_and_the_rest_hangs_on_their_last_link,
+            audit::what_is_young_keeps_what_is_behind_it,
+            audit::checkpoints_stay_bounded_and_reach_back,
+            registry::a_record_changes_only_from_the_version_that_was_seen,
+            registry::a_change_of_several_happens_to_all_or_none,
+            registry::of_concurrent_changes_from_one_version_one_is_done,
+            registry::bytes_are_sealed_anew_only_where_they_are_what_was_read,
+            quotas::a_limit_holds_until_its_window_ends,
+            quotas::what_is_not_recorded_counts_nowhere,
+            quotas::limits_are_exact_among_concurrent_writers,
+            quotas::a_clock_that_is_put_back_gives_nothing_anew,
+            quotas::windows_that_are_over_go,
+            quotas::limits_are_those_of_a_count,
         }
         conformance! { @place $backend,
             subscriptions::acknowledgements_are_there_after_reopening,
             close::writes_in_the_queue_are_finished,
             close::later_calls_fail,
             close::each_log_has_an_identity_of_its_own,
+            audit::the_log_goes_on_after_reopening,
+            registry::records_are_there_after_reopening,
+            quotas::what_the_outbox_does_not_take_counts_nowhere,
+            quotas::what_was_used_outlives_the_process,
             trim::positions_and_times_go_on_where_everything_was_trimmed,
         }
     };
@@ -193,6 +220,9 @@ struct Told {
     messages: Vec<Message>,
     pending: Vec<Message>,
     checks: Vec<DueChecks>,
+    records: Vec<Record>,
+    audited: Vec<AuditRecord>,
+    audit_ends: AuditEnds,
 }
 
 impl Told {
@@ -215,6 +245,9 @@ impl Told {
                 store.checks(&fixtures::main(), Timestamp::MAX, usize::MAX).await.unwrap(),
                 store.checks(&fixtures::number_named("other"), Timestamp::MAX, usize::MAX).await.unwrap(),
             ],
+            records: store.records().await.unwrap(),
+            audited: audit::entries(store).await,
+            audit_ends: store.audit_ends().await.unwrap(),
         }
     }
 }
