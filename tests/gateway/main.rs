@@ -1,6 +1,7 @@
 //! The gateway between a real gRPC client and the double.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod audit;
 mod bounds;
 mod bulk;
 mod cancel;

@@ -3,11 +3,21 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use pilotgate::{
-    domain::{message::Message, status::Status},
-    store::{self, Accepted, OpenError, Options},
+    domain::{
+        audit::Link,
+        message::Message,
+        quota::{Limit, Subject, Window},
+        record::{RecordKey, RecordKind},
+        secret::Sealed,
+        status::Status,
+    },
+    store::{self, Accepted, Change, Draft, OpenError, Options, Record, Settlement},
 };
 
-use crate::fixtures::{at, draft, failed, id, ids, lease, log, main, of, queued, reached, send, settled, short};
+use crate::{
+    conformance::audit,
+    fixtures::{at, draft, failed, id, ids, lease, log, main, of, queued, reached, send, settled, short},
+};
 
 #[tokio::test]
 async fn is_made_for_its_owner_alone() {
@@ -127,5 +137,51 @@ async fn of_an_older_version_what_may_still_be_contradicted_is_read_back() {
     let store = store::open(Options::at(place.path())).await.unwrap();
     let due = store.checks(&main(), at(1), 10).await.unwrap().due;
     assert_eq!(due.iter().map(|due| due.message.origins.message_id).collect::<Vec<_>>(), [id(1)]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn of_the_fifth_version_keeps_no_records_and_takes_them() {
+    let place = tempfile::tempdir().unwrap();
+    let message = Message::accepted(draft(1).origins);
+    {
+        let older = rusqlite::Connection::open(place.path().join("pilotgate.db")).unwrap();
+        for sql in [
+            include_str!("../../src/store/sqlite/0001_messages_and_log.sql"),
+            include_str!("../../src/store/sqlite/0002_outbox.sql"),
+            include_str!("../../src/store/sqlite/0003_inbound_checks_subscriptions.sql"),
+            include_str!("../../src/store/sqlite/0004_claims.sql"),
+            include_str!("../../src/store/sqlite/0005_doubts.sql"),
+            "PRAGMA application_id = 0x50474154; PRAGMA user_version = 5",
+        ] {
+            older.execute_batch(sql).unwrap();
+        }
+        older.execute("INSERT INTO log VALUES (1, ?1, ?2, 0)", ([7_u8; 8], [8_u8; 32])).unwrap();
+        older
+            .execute(
+                "INSERT INTO messages (message_id, caller, number, fingerprint, pending, record)
+                 VALUES (?1, 'orders', 'main', ?2, 1, ?3)",
+                (id(1).as_bytes(), [1_u8; 32], serde_json::to_string(&message).unwrap()),
+            )
+            .unwrap();
+    }
+    let store = store::open(Options::at(place.path())).await.unwrap();
+    assert_eq!((store.epoch().0, store.cursor_key()), (u64::from_be_bytes([7; 8]), [8; 32]));
+    assert_eq!((store.records().await, store.checkpoints().await), (Ok(Vec::new()), Ok(Vec::new())));
+    let ends = store.audit_ends().await.unwrap();
+    assert_eq!((ends.trimmed, ends.anchor, ends.head), (0, Link::START, 0));
+    let told = audit::act(1, "orders", "message.attempt", "message/1");
+    let settlement = Settlement { audit: Some(told.clone()), ..settled(reached(Status::Queued, 1)) };
+    store.settle(id(1), settlement).await.unwrap();
+    let key = RecordKey::of(RecordKind::Caller, "orders");
+    let record = Record { key, version: 1, sealed: Sealed::from_bytes(vec![1; 40]) };
+    store.change(Change { puts: vec![(record.clone(), None)], ..Change::default() }).await.unwrap();
+    let limits = vec![Limit { subject: Subject::Number(main()), window: Window::Day, most: 1 }];
+    store.accept(Draft { limits: limits.clone(), ..draft(2) }).await.unwrap();
+    store.close().await;
+    let store = store::open(Options::at(place.path())).await.unwrap();
+    assert_eq!(audit::entries(&*store).await[0].act().unwrap(), told);
+    assert_eq!(store.records().await, Ok(vec![record]));
+    assert_eq!(store.used(limits, at(0)).await, Ok(vec![1]));
     store.close().await;
 }

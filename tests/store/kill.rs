@@ -16,20 +16,28 @@ use std::{
 
 use futures_util::future::join_all;
 use pilotgate::{
-    domain::status::Status::{Pending, Queued},
-    store::{self, Options},
+    domain::{
+        quota::{Limit, Subject, Window},
+        record::{RecordKey, RecordKind},
+        secret::Sealed,
+        status::Status::{Pending, Queued},
+    },
+    store::{self, Change, Changed, Draft, Options, Record, Settlement, Store},
 };
 
 use crate::{
     Sqlite,
-    conformance::Backend,
-    fixtures::{draft, id, ids, log, send},
+    conformance::{Backend, audit},
+    fixtures::{at, draft, id, ids, log, main, of, reached, settled},
 };
 
 /// Tells the process to be killed which directory to write in.
 const DIRECTORY: &str = "PILOTGATE_TEST_KILL_DIRECTORY";
 /// And the number of its first message.
 const FIRST: &str = "PILOTGATE_TEST_KILL_FIRST";
+
+const ATTEMPT: &str = "message.attempt";
+const REGISTER: &str = "number.register";
 
 const ROUNDS: u64 = 20;
 
@@ -79,13 +87,32 @@ async fn write_until_killed() {
         tokio::spawn(async move {
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
-                send(&*store, draft(n.into()), ids(&format!("u{n}"), "-", "-")).await;
+                write_one(&*store, n).await;
                 // Begins a line of its own, whatever the test runner wrote before.
                 write!(io::stdout().lock(), "\nwritten {n}\n").unwrap();
             }
         })
     });
     join_all(writers).await;
+}
+
+/// A message that counts towards a limit, its attempt with an entry in the audit log, and a record with another one.
+async fn write_one(store: &dyn Store, n: u64) {
+    let id = id(n.into());
+    store.accept(Draft { limits: limits(), ..draft(n.into()) }).await.unwrap();
+    let fact = of(ids(&format!("u{n}"), "-", "-"), reached(Queued, 1));
+    let told = audit::act(1, "orders", ATTEMPT, &format!("message/{id}"));
+    store.settle(id, Settlement { audit: Some(told), ..settled(fact) }).await.unwrap();
+    let key = RecordKey::of(RecordKind::Number, &n.to_string());
+    let told = audit::act(1, "root", REGISTER, &key.to_string());
+    let record = Record { key, version: 1, sealed: Sealed::from_bytes(vec![1; 40]) };
+    let change = Change { puts: vec![(record, None)], audit: vec![told], ..Change::default() };
+    assert_eq!(store.change(change).await, Ok(Changed::Done));
+}
+
+/// One that is never used up.
+fn limits() -> Vec<Limit> {
+    vec![Limit { subject: Subject::Number(main()), window: Window::Day, most: u64::MAX }]
 }
 
 /// A process that writes until it is killed.
@@ -150,6 +177,20 @@ impl Sqlite {
             let settled = told.contains(&(message.origins.message_id, Queued));
             assert_eq!((message.status == Queued, message.attempts == 1), (settled, settled));
         }
+        // Each has its cause, and each cause its entry.
+        let entries = audit::entries(&*store).await;
+        let mut acts: Vec<_> =
+            entries.iter().map(|entry| entry.act().unwrap()).map(|act| (act.action, act.subject)).collect();
+        let attempts = told.iter().filter(|(_, current)| *current == Queued);
+        let attempts = attempts.map(|(id, _)| (ATTEMPT.to_owned(), format!("message/{id}")));
+        let records = store.records().await.unwrap();
+        let records = records.iter().map(|record| (REGISTER.to_owned(), record.key.to_string()));
+        let mut causes: Vec<_> = attempts.chain(records).collect();
+        acts.sort();
+        causes.sort();
+        assert!(acts == causes, "{} entries of {} causes", acts.len(), causes.len());
+        let accepted = told.iter().filter(|(_, current)| *current == Pending).count();
+        assert_eq!(store.used(limits(), at(0)).await, Ok(vec![accepted as u64]));
         store.close().await;
     }
 }
