@@ -22,7 +22,7 @@ fn file(world: &World) -> PathBuf {
     world.directory.path().join("data").join("pilotgate.db")
 }
 
-/// A gateway that has sent eight messages and ended. The last entry has a checkpoint.
+/// A gateway that has sent eight messages and ended. The last entry alone has a checkpoint.
 async fn eight() -> World {
     let world = World::new().await;
     let gateway = world.gateway_with(world_config(&world)).await;
@@ -32,6 +32,10 @@ async fn eight() -> World {
     }
     drop(sender);
     gateway.shutdown().await;
+    let db = Connection::open(file(&world)).unwrap();
+    db.execute("DELETE FROM audit_checkpoints WHERE seq < 8", []).unwrap();
+    let left: i64 = db.query_row("SELECT seq FROM audit_checkpoints", [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 8);
     world
 }
 

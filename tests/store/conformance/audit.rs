@@ -124,7 +124,7 @@ pub async fn an_attempt_and_its_entry_are_one_commit(store: Arc<dyn Store>) {
     let settlement = |audit| Settlement { audit, ..settled(reached(Queued, 1)) };
     store.settle(id(1), settlement(Some(told.clone()))).await.unwrap();
     store.settle(id(1), settlement(None)).await.unwrap();
-    assert_eq!(acts(&*store).await, [told.clone()]);
+    assert_eq!(acts(&*store).await, std::slice::from_ref(&told));
     // There is no such message, so that nothing happened.
     store.settle(id(2), settlement(Some(told.clone()))).await.unwrap_err();
     assert_eq!(acts(&*store).await, [told]);
