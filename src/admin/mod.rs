@@ -6,6 +6,7 @@
 
 mod audit;
 mod records;
+pub mod vault;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use crate::{
     proto::{
         admin::v1::{
             audit_service_client::AuditServiceClient, outbox_service_client::OutboxServiceClient,
-            subscription_service_client::SubscriptionServiceClient,
+            subscription_service_client::SubscriptionServiceClient, vault_service_client::VaultServiceClient,
         },
         v1::{inbox_service_client::InboxServiceClient, messaging_service_client::MessagingServiceClient},
     },
@@ -102,6 +102,14 @@ impl ConnectArgs {
     /// As for [`client`](Self::client).
     pub fn subscriptions(&self) -> Result<SubscriptionServiceClient<Connection>, CliError> {
         self.connection().map(SubscriptionServiceClient::new)
+    }
+
+    /// A client of the service for the root key.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn vault(&self) -> Result<VaultServiceClient<Connection>, CliError> {
+        self.connection().map(VaultServiceClient::new)
     }
 
     /// A call that waits no longer than asked.

@@ -22,6 +22,7 @@ pub mod stage;
 pub mod subscriptions;
 pub mod times;
 pub mod token;
+pub mod vault;
 pub mod watch;
 
 use std::{future::Future, process::ExitCode};
@@ -76,6 +77,8 @@ enum Command {
     Subscriptions(subscriptions::Args),
     /// Read, check or export the audit log
     Audit(Box<audit::Args>),
+    /// Look after the root key
+    Vault(vault::Args),
     /// Make a caller token
     Token(token::Args),
 }
@@ -135,6 +138,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Outbox(args) => interruptible(outbox::run(args, out)).await,
         Command::Subscriptions(args) => interruptible(subscriptions::run(args, out)).await,
         Command::Audit(args) => interruptible(audit::run(*args, out)).await,
+        Command::Vault(args) => interruptible(vault::run(args, out)).await,
     }
 }
 
@@ -164,6 +168,7 @@ impl Command {
             Self::Outbox(args) => args.is_json(),
             Self::Subscriptions(args) => args.is_json(),
             Self::Audit(args) => args.is_json(),
+            Self::Vault(args) => args.is_json(),
         };
         if json { Form::Json } else { Form::Human }
     }

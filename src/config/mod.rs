@@ -14,6 +14,7 @@ use std::{
     mem,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,7 +35,7 @@ use crate::{
     messaging, store,
     tracking::{self, registration},
     upstream,
-    vault::RootKey,
+    vault::{self, RootKey, RootKeyError},
 };
 
 /// Every setting with its default, as a configuration file.
@@ -57,8 +58,8 @@ pub struct Config {
     pub store: store::Options,
     /// The use cases around a message.
     pub messaging: messaging::Options,
-    /// What queued bodies are sealed under; `None`: a key that is made and kept in the data directory.
-    pub root_key: Option<RootKey>,
+    /// The root keys.
+    pub vault: vault::Options,
     /// How messages are read back.
     pub reconcile: tracking::ReconcileOptions,
     /// The streams.
@@ -139,11 +140,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
     let numbers =
         registry::numbers(mem::take(&mut settings.numbers), public_url.as_ref(), exposed.as_deref(), &mut wrong);
     let callers = registry::callers(mem::take(&mut settings.callers), &declared, &mut wrong);
-    let root_key = settings.vault.root_key.clone().and_then(|reference| {
-        let key = reference.resolve(exposed.as_deref());
-        let key = key.and_then(|text| RootKey::from_text(&text).map_err(|error| error.to_string()));
-        key.map_err(|error| wrong.push(format!("vault.root_key: {error}"))).ok()
-    });
+    let vault = root_keys(mem::take(&mut settings.vault), exposed.as_deref(), &mut wrong);
     let tenant_key = settings.upstream.tenant_key.clone().and_then(|reference| {
         let key = reference.resolve(exposed.as_deref());
         let key = key.and_then(|text| TenantKey::from_secret(text).map_err(|error| error.0));
@@ -154,7 +151,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
     };
     Ok(Config {
         messaging: settings::messaging(&settings),
-        root_key,
+        vault,
         grpc,
         admin,
         http_listen: settings.http.listen,
@@ -210,6 +207,28 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         numbers,
         callers,
     })
+}
+
+fn root_keys(settings: settings::VaultSettings, exposed: Option<&Path>, wrong: &mut Vec<String>) -> vault::Options {
+    let mut first = |reference: &SecretRef, field: String| {
+        let key = root_key(reference, exposed);
+        key.map_err(|error| wrong.push(format!("{field}: {error}"))).ok()
+    };
+    let given = settings.root_key.and_then(|reference| {
+        let key = first(&reference, "vault.root_key".to_owned())?;
+        let again =
+            reference.may_change().then(|| -> Arc<vault::ReadAgain> { Arc::new(move || root_key(&reference, None)) });
+        Some(vault::Given { key, again })
+    });
+    let previous = settings.previous_root_keys.iter().enumerate();
+    let previous = previous.filter_map(|(at, reference)| first(reference, format!("vault.previous_root_keys[{at}]")));
+    let previous = previous.collect();
+    vault::Options { given, previous }
+}
+
+fn root_key(reference: &SecretRef, exposed: Option<&Path>) -> Result<RootKey, RootKeyError> {
+    let text = reference.clone().resolve(exposed).map_err(RootKeyError::Unread)?;
+    RootKey::from_text(&text)
 }
 
 #[cfg(test)]

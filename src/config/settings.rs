@@ -206,6 +206,9 @@ pub struct VaultSettings {
     /// The root key: 64 random hexadecimal digits. Without one, one is made and kept in the data directory.
     #[serde(default)]
     pub root_key: Option<SecretRef>,
+    /// Earlier root keys, under which something may still be sealed.
+    #[serde(default)]
+    pub previous_root_keys: Vec<SecretRef>,
 }
 
 /// One `[[numbers]]`.

@@ -8,23 +8,20 @@ mod incoming;
 pub mod logging;
 mod tls;
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use self::{grpc::Services, tls::Tls};
 use crate::{
-    admin::Admin,
+    admin::{
+        Admin,
+        vault::{Custody, OpenVaultError},
+    },
     api::{
-        AuditApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi, authenticate::AuthenticateLayer,
-        ready::Ready,
+        AuditApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi, VaultApi,
+        authenticate::AuthenticateLayer, ready::Ready,
     },
     config::{self, Config},
     domain::sources::Sources,
@@ -36,18 +33,14 @@ use crate::{
     proto::{
         admin::v1::{
             audit_service_server::AuditServiceServer, outbox_service_server::OutboxServiceServer,
-            subscription_service_server::SubscriptionServiceServer,
+            subscription_service_server::SubscriptionServiceServer, vault_service_server::VaultServiceServer,
         },
         v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
     },
     store::{self, Store, StoreError, Written, retention},
     tracking::{Pulses, Reader, ReconcileCounts, Reconciler, Tracking, Verdicts, registration::Registration},
     upstream::Upstream,
-    vault::{Place, RootKey, RootKeyError, UnsealError, Vault},
 };
-
-/// Where a root key is kept that nobody has given, inside the data directory.
-const ROOT_KEY_FILE: &str = "root.key";
 
 /// By now every send is settled; whoever does not take its answers and close within this time is not waited for.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -94,15 +87,9 @@ pub enum StartError {
     /// The store did not answer.
     #[error(transparent)]
     Read(#[from] StoreError),
-    /// There is no root key.
-    #[error("vault.root_key: {0}")]
-    RootKey(#[from] RootKeyError),
-    /// The root key is not the one under which the queue was sealed.
-    #[error(
-        "the root key does not open the bodies of queued messages in {0}: {1}; start with the root key that they were \
-         sealed under (vault.root_key, by default the file {file} in the data directory)", file = ROOT_KEY_FILE
-    )]
-    Sealed(PathBuf, UnsealError),
+    /// The vault did not open.
+    #[error(transparent)]
+    Vault(#[from] OpenVaultError),
     /// The HTTP client could not be built.
     #[error("cannot prepare calls to pilot status: {0}")]
     Upstream(String),
@@ -150,14 +137,15 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let draining = CancellationToken::new();
     let closing = CancellationToken::new();
 
-    let vault = match open_vault(&*store, config.root_key, &directory, &sources).await {
-        Ok(vault) => vault,
+    let custody = match Custody::open(Arc::clone(&store), config.vault, &directory, sources.clone()).await {
+        Ok(custody) => custody,
         Err(error) => {
             // Its thread would go on for a while and keep the next start from opening it.
             store.close().await;
-            return Err(error);
+            return Err(error.into());
         }
     };
+    let vault = custody.vault().clone();
     let messaging = Messaging::new(
         Arc::clone(&store),
         upstream.clone(),
@@ -195,6 +183,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let inbox = InboxApi::new(fanout.clone(), Arc::clone(&identity), Arc::clone(&keys), sources.clone());
     let outbox = OutboxApi::new(administration.clone(), messaging.clone());
     let subscriptions = SubscriptionApi::new(administration.clone(), fanout.clone());
+    let vault_api = VaultApi::new(administration.clone(), custody.clone());
     let api = MessagingApi::new(
         messaging.clone(),
         reader,
@@ -214,7 +203,8 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let administrators = Services::behind(authenticate)
         .with(AuditServiceServer::new(AuditApi::new(administration.clone())))
         .with(OutboxServiceServer::new(outbox))
-        .with(SubscriptionServiceServer::new(subscriptions));
+        .with(SubscriptionServiceServer::new(subscriptions))
+        .with(VaultServiceServer::new(vault_api));
     let served = match admin_listener.zip(config.admin) {
         None => vec![(grpc_listener, config.grpc, callers.and(administrators))],
         Some((listener, options)) => {
@@ -236,6 +226,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
         ("reading back", tokio::spawn(reconciler.clone().run(draining.clone()))),
         ("making checkpoints of the audit log", tokio::spawn(administration.clone().run_checkpoints(draining.clone()))),
+        ("sealing anew", tokio::spawn(custody.run_resealing(draining.clone()))),
         ("looking after the webhooks", tokio::spawn(registration.clone().run(draining.clone()))),
     ];
     let background = background.map(|(name, task)| (name, AbortOnDropHandle::new(task))).into();
@@ -378,28 +369,6 @@ impl Gateway {
         if let Some(Ok(Err(error))) = self.ports.join_next().await {
             tracing::warn!(%error, "a port did not end well");
         }
-    }
-}
-
-/// The vault, if it opens what is in the store.
-async fn open_vault(
-    store: &dyn Store,
-    key: Option<RootKey>,
-    directory: &Path,
-    sources: &Sources,
-) -> Result<Vault, StartError> {
-    let key = match key {
-        Some(key) => key,
-        None => RootKey::kept_in(&directory.join(ROOT_KEY_FILE), sources)?,
-    };
-    let vault = Vault::open(&key, sources.clone());
-    match store.oldest_body().await? {
-        Some((id, body)) => match vault.unseal(&Place::Outbox(id), &body) {
-            Err(error @ UnsealError::OtherKey) => Err(StartError::Sealed(directory.to_owned(), error)),
-            // One damaged body is told of when its turn comes, and keeps nothing else from working.
-            Ok(_) | Err(UnsealError::Damaged) => Ok(vault),
-        },
-        None => Ok(vault),
     }
 }
 

@@ -393,9 +393,8 @@ pub trait Store: Send + Sync + 'static {
     /// Changes records.
     async fn change(&self, change: Change) -> Result<Changed, StoreError>;
 
-    /// At most `limit` places whose bytes are sealed under another key than this one. Which key that is stands in bytes 1 to
-    /// 8 of what is sealed.
-    async fn sealed_elsewhere(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError>;
+    /// At most `limit` places whose bytes are sealed under this key. Which key that is stands in bytes 1 to 8 of what is sealed.
+    async fn sealed_under(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError>;
 
     /// Replaces sealed bytes by the same sealed anew, and returns how many.
     async fn reseal(&self, resealed: Vec<Resealed>) -> Result<usize, StoreError>;

@@ -29,8 +29,7 @@ mod tests {
     };
 
     fn vault(byte: u8) -> Vault {
-        let text = format!("{}ff", format!("{byte:02x}").repeat(31));
-        Vault::open(&RootKey::from_text(&text.into()).unwrap(), Sources::system())
+        Vault::open(&RootKey::from_slice(&[byte; 32]).unwrap(), Sources::system())
     }
 
     #[test]

@@ -177,8 +177,8 @@ impl Store for Doomed {
         self.store.change(change).await
     }
 
-    async fn sealed_elsewhere(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {
-        self.store.sealed_elsewhere(key_id, limit).await
+    async fn sealed_under(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {
+        self.store.sealed_under(key_id, limit).await
     }
 
     async fn reseal(&self, resealed: Vec<Resealed>) -> Result<usize, StoreError> {

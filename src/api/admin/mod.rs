@@ -5,10 +5,11 @@
 mod audit;
 mod outbox;
 mod subscriptions;
+mod vault;
 
 use tonic::{Request, Status};
 
-pub use self::{audit::AuditApi, outbox::OutboxApi, subscriptions::SubscriptionApi};
+pub use self::{audit::AuditApi, outbox::OutboxApi, subscriptions::SubscriptionApi, vault::VaultApi};
 use super::{
     connection::Connection,
     convert::admin::LONGEST_REASON,

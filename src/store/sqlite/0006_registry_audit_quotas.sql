@@ -49,3 +49,6 @@ CREATE INDEX messages_doubts ON messages (seq) WHERE in_doubt;
 
 -- Moved by an administrator, and not carried by a stream since: acknowledgements are of what came before.
 ALTER TABLE subscriptions ADD COLUMN sought INTEGER NOT NULL DEFAULT 0;
+
+-- For sealing bodies anew: those under an earlier root key, without a look at all others.
+CREATE INDEX outbox_by_root_key ON outbox (substr(body, 2, 8));

@@ -249,8 +249,8 @@ impl Store for SqliteStore {
         self.writer.write(move |tx| registry::change(tx.db, &change)).await
     }
 
-    async fn sealed_elsewhere(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {
-        self.readers.read(move |db| registry::sealed_elsewhere(db, key_id, limit)).await
+    async fn sealed_under(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {
+        self.readers.read(move |db| registry::sealed_under(db, key_id, limit)).await
     }
 
     async fn reseal(&self, resealed: Vec<Resealed>) -> Result<usize, StoreError> {

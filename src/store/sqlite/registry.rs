@@ -60,14 +60,10 @@ pub(super) fn change(db: &Connection, change: &Change) -> Result<Changed, StoreE
     Ok(Changed::Done)
 }
 
-pub(super) fn sealed_elsewhere(
-    db: &Connection,
-    key_id: [u8; 8],
-    limit: usize,
-) -> Result<Vec<(Place, Sealed)>, StoreError> {
+pub(super) fn sealed_under(db: &Connection, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement =
-        db.prepare_cached("SELECT kind, name, version, sealed FROM records WHERE substr(sealed, 2, 8) <> ?1 LIMIT ?2")?;
+        db.prepare_cached("SELECT kind, name, version, sealed FROM records WHERE substr(sealed, 2, 8) = ?1 LIMIT ?2")?;
     let rows = statement.query_map(params![key_id, limit], |row| {
         let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
         Ok((kind, name, row.get::<_, i64>(2)?, row.get(3)?))
@@ -81,7 +77,7 @@ pub(super) fn sealed_elsewhere(
     }
     let left = limit - i64::try_from(found.len()).unwrap_or(limit);
     let mut statement = db.prepare_cached(
-        "SELECT message_id, body FROM outbox JOIN messages USING (seq) WHERE substr(body, 2, 8) <> ?1 LIMIT ?2",
+        "SELECT message_id, body FROM outbox JOIN messages USING (seq) WHERE substr(body, 2, 8) = ?1 LIMIT ?2",
     )?;
     let rows = statement.query_map(params![key_id, left], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)))?;
     for row in rows {

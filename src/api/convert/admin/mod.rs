@@ -4,11 +4,13 @@ mod audit;
 mod outbox;
 mod pages;
 mod subscriptions;
+mod vault;
 
 pub(in crate::api) use self::{
     audit::{AuditTokens, audit_query, audit_response, verified},
     outbox::{resolution, undecided, undecided_id, undecided_page, undecided_query},
     subscriptions::{seek, subscription, subscriptions_page, subscriptions_query, unsubscribe},
+    vault::{rotation, vault},
 };
 use super::Violations;
 
