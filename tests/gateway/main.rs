@@ -13,6 +13,7 @@ mod get;
 mod identity;
 mod inbox;
 mod intake;
+mod keys;
 mod list;
 mod moved;
 mod old_connections;
