@@ -212,7 +212,7 @@ fn after(start: Timestamp, span: Duration) -> Timestamp {
 /// How long somebody without a deadline waits for a change of a number's key: the calls with the old key come to their end,
 /// and then the one that changes it.
 fn key_patience(upstream: &Upstream) -> Duration {
-    upstream.timeout() * 2 + Duration::from_secs(10)
+    upstream.timeout() * 2 + Duration::from_secs(2)
 }
 
 /// The key under which Pilot Status recognises a repeated send: one for each message, whatever number of attempts.

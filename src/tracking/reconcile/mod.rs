@@ -234,8 +234,8 @@ impl Parts {
 
     async fn read_one(&self, number: &Number, pace: &Pace, check: DueCheck) -> Result<(), StoreError> {
         let Some(id) = readable_id(&check.message.ids) else { return Ok(()) };
-        let reading = self.reader.read(&number.name, &Leaves::Polled(pace), id).await;
         self.counters.polls.fetch_add(1, Relaxed);
+        let reading = self.reader.read(&number.name, &Leaves::Polled(pace), id).await;
         match reading {
             Ok(reading) => {
                 pace.answered();

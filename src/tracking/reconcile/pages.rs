@@ -76,8 +76,8 @@ impl Parts {
         let span = span(&cluster, self.reader.sources.now());
         let (mut wanted, mut found) = (by_external_id(cluster, left), 0);
         for page in 1..=MOST_PAGES {
-            let told = self.reader.history(&number.name, &Leaves::Polled(pace), span.clone(), page).await;
             self.counters.pages.fetch_add(1, Relaxed);
+            let told = self.reader.history(&number.name, &Leaves::Polled(pace), span.clone(), page).await;
             let told = match told {
                 Ok(told) => told,
                 Err(error) => {
