@@ -20,9 +20,9 @@ use tonic::{Status, Streaming};
 use super::{
     convert::{self, Violations},
     messaging::MessagingApi,
-    status::{draining, of_store},
+    status::{draining, of_lapse, of_store},
 };
-use crate::{domain::principal::Principal, messaging::Waiting, proto::v1, store::StoreError};
+use crate::{domain::principal::Principal, identity::Standing, messaging::Waiting, proto::v1, store::StoreError};
 
 /// Longest correlation key, in bytes.
 const MAX_KEY: usize = 200;
@@ -42,13 +42,22 @@ pub(super) struct Ending {
     pub(super) draining: CancellationToken,
     /// The stream's connection has become too old.
     pub(super) leave_at: Option<Instant>,
+    /// The caller's credential is no longer accepted.
+    pub(super) standing: Arc<Standing>,
 }
 
 impl Ending {
-    async fn comes(self) {
-        match self.leave_at {
-            Some(at) => drop(tokio::time::timeout_at(at, self.draining.cancelled()).await),
-            None => self.draining.cancelled().await,
+    async fn comes(self) -> Status {
+        let leaving = async {
+            match self.leave_at {
+                Some(at) => drop(tokio::time::timeout_at(at, self.draining.cancelled()).await),
+                None => self.draining.cancelled().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            lapse = self.standing.lapsed() => of_lapse(lapse),
+            () = leaving => draining(),
         }
     }
 }
@@ -57,6 +66,7 @@ impl Ending {
 struct Bulk {
     api: MessagingApi,
     principal: Principal,
+    standing: Arc<Standing>,
     deadline: Option<Instant>,
     /// Keys of the items in flight.
     keys: Mutex<HashSet<String>>,
@@ -71,14 +81,15 @@ pub(super) fn results(
     ending: Ending,
     options: BulkOptions,
 ) -> impl Stream<Item = Result<v1::SendMessagesResponse, Status>> + Send {
-    let bulk = Arc::new(Bulk { api, principal, deadline, keys: Mutex::default() });
+    let standing = Arc::clone(&ending.standing);
+    let bulk = Arc::new(Bulk { api, principal, standing, deadline, keys: Mutex::default() });
     let room = Arc::new(Semaphore::new(options.bytes as usize));
     // Why no further items are read, unless it is the caller's half-close.
     let broken: Arc<OnceLock<Status>> = Arc::default();
     let (drained, broke) = (Arc::clone(&broken), Arc::clone(&broken));
     let ended = async move {
-        ending.comes().await;
-        drained.get_or_init(draining);
+        let why = ending.comes().await;
+        drained.get_or_init(|| why);
     };
     let readable = items
         .scan((), move |(), item| future::ready(item.map_err(|status| drop(broke.set(status))).ok()))
@@ -128,6 +139,10 @@ impl Bulk {
 
     /// Checks what belongs to the item and not to its message, and notes its key.
     fn enter(&self, key: &str, message: Option<v1::SendMessageRequest>) -> Result<v1::SendMessageRequest, Status> {
+        // It may have been read before the stream ended.
+        if let Some(lapse) = self.standing.lapse() {
+            return Err(of_lapse(lapse));
+        }
         let mut wrong = Violations::default();
         if key.is_empty() || key.len() > MAX_KEY {
             wrong.add("correlation_key", format!("must be 1 to {MAX_KEY} bytes"));

@@ -43,10 +43,10 @@ impl InboxService for InboxApi {
         &self,
         request: Request<v1::StreamInboundEventsRequest>,
     ) -> Result<Response<Self::StreamInboundEventsStream>, Status> {
-        let sight = self.identity.inbox_sight(&principal(&request)?);
+        let (sight, standing) = self.identity.watch_inbox(&principal(&request)?);
         let (line, leave_at) = (Connection::line(&request), Connection::leave_at(&request, self.sources.chance()));
         let request = convert::inbox_request(request.into_inner(), sight, &self.keys, leave_at)?;
         let follow = self.fanout.follow(request).await.map_err(|error| of_follow(&error))?;
-        Ok(ready::respond(follow.over(line), convert::inbox_notice))
+        Ok(ready::respond(follow.over(line).by(standing), convert::inbox_notice))
     }
 }

@@ -12,7 +12,7 @@ use super::{
     connection::Connection,
     convert::{self, Violations},
     ready::{self, Nothing},
-    status::{of_commit, of_follow, of_list, of_look, of_not_granted, of_refresh, of_send, of_store},
+    status::{of_commit, of_follow, of_list, of_look, of_narrowed, of_not_granted, of_refresh, of_send, of_store},
 };
 use crate::{
     domain::{Invalid, ids::NumberName, principal::Principal, sources::Sources},
@@ -68,15 +68,16 @@ impl MessagingApi {
     ) -> Result<v1::SendMessageResponse, Status> {
         let right = match request.number.as_str() {
             "" => Err(NotGranted),
-            word => self.identity.authorize(principal, self.keys.find(word)),
+            word => self.identity.may_send(principal, self.keys.find(word)),
         };
         // Without a number there is no right to check; the conversion says so, with everything else that is wrong.
         if right.is_err() && !request.number.is_empty() {
             return Err(of_not_granted(NotGranted));
         }
         let request = convert::send_request(request, self.sources.now(), deadline, waiting)?;
-        let right = right.map_err(of_not_granted)?;
-        let sent = self.messaging.send(right, request).await.map_err(|error| of_send(&error))?;
+        let right = right.map_err(of_not_granted)?.permit(&request.intent).map_err(of_narrowed)?;
+        let sent = self.messaging.send(right, request).await;
+        let sent = sent.map_err(|error| of_send(&error, self.sources.now()))?;
         Ok(v1::SendMessageResponse { message: Some(convert::message(sent.message)), replayed: sent.replayed })
     }
 
@@ -110,6 +111,7 @@ impl MessagingService for MessagingApi {
         let ending = bulk::Ending {
             draining: self.ending.clone(),
             leave_at: Connection::leave_at(&request, self.sources.chance()),
+            standing: self.identity.attend(&principal).into(),
         };
         let results = bulk::results(self.clone(), principal, deadline, request.into_inner(), ending, self.bulk);
         Ok(Response::new(Box::pin(results)))
@@ -179,11 +181,11 @@ impl MessagingService for MessagingApi {
         &self,
         request: Request<v1::StreamStatusUpdatesRequest>,
     ) -> Result<Response<Nothing<v1::StreamStatusUpdatesResponse>>, Status> {
-        let sight = self.identity.visibility(&principal(&request)?);
+        let (sight, standing) = self.identity.watch_updates(&principal(&request)?);
         let (line, leave_at) = (Connection::line(&request), Connection::leave_at(&request, self.sources.chance()));
         let request = convert::follow_request(request.into_inner(), sight, &self.keys, leave_at)?;
         let follow = self.fanout.follow(request).await.map_err(|error| of_follow(&error))?;
-        Ok(ready::respond(follow.over(line), convert::notice))
+        Ok(ready::respond(follow.over(line).by(standing), convert::notice))
     }
 
     async fn commit_cursor(

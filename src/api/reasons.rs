@@ -90,6 +90,12 @@ reasons! {
         "The caller has no such right over what it wants to look at or change; metadata `right` names it.";
     NumberNotGranted = "NUMBER_NOT_GRANTED", PermissionDenied, retryable: false, NotApplicable, acts: "platform team",
         "The caller has no such right on this number, or the number does not exist; which of the two is not told.";
+    TemplateNotGranted = "TEMPLATE_NOT_GRANTED", PermissionDenied, retryable: false, Safe, acts: "platform team",
+        "The caller may send from this number certain templates only, and this is none of them. Nothing was stored.";
+    RecipientNotGranted = "RECIPIENT_NOT_GRANTED", PermissionDenied, retryable: false, Safe, acts: "platform team",
+        "The caller may send this from this number to certain recipients only, and this is none of them. Nothing was stored.";
+    GrantsChanged = "GRANTS_CHANGED", Aborted, retryable: true, NotApplicable, acts: "nobody",
+        "What the caller may see has changed, so that the stream ended. A new one resumes with the last cursor.";
     InvalidRequest = "INVALID_REQUEST", InvalidArgument, retryable: false, Safe, acts: "caller",
         "Fields are missing or wrong; `BadRequest` lists them, at most 20. Nothing was stored.";
     EtagMismatch = "ETAG_MISMATCH", Aborted, retryable: false, NotApplicable, acts: "caller",

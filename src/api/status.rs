@@ -17,7 +17,7 @@ use crate::{
         quota::{Exceeded, Limit},
     },
     fanout::{CommitError, CursorError, FollowError, SeekError},
-    identity::{CredentialError, Duty, NotAdministrator, NotGranted},
+    identity::{CredentialError, Duty, Lapse, Narrowed, NotAdministrator, NotGranted},
     messaging::{ListError, LookError, PageTokenError, SendError, UndecidedError},
     store::StoreError,
     tracking::RefreshError,
@@ -101,6 +101,31 @@ pub(super) fn of_not_granted(_: NotGranted) -> Status {
     Answer::new(Reason::NumberNotGranted, "the caller has no such right on this number").into_status()
 }
 
+pub(super) fn of_narrowed(narrowed: Narrowed) -> Status {
+    let answer = match narrowed {
+        Narrowed::Template => Answer::new(
+            Reason::TemplateNotGranted,
+            "the caller may send certain templates from this number, and nothing else",
+        ),
+        Narrowed::Recipient => Answer::new(
+            Reason::RecipientNotGranted,
+            "the caller may send this from this number to certain recipients, and to nobody else",
+        ),
+    };
+    answer.into_status()
+}
+
+pub(super) fn of_lapse(lapse: Lapse) -> Status {
+    match lapse {
+        Lapse::Credential(error) => of_credential(error),
+        Lapse::Blind => of_not_granted(NotGranted),
+        Lapse::Changed => {
+            let text = "what the caller may see has changed; resume with the last cursor";
+            Answer::new(Reason::GrantsChanged, text).into_status()
+        }
+    }
+}
+
 pub(super) fn of_store(error: &StoreError) -> Status {
     tracing::error!(%error, "the store failed a call");
     Answer::new(Reason::StoreUnavailable, "the gateway's store failed").retry_after(DEFAULT_WAIT).into_status()
@@ -156,10 +181,10 @@ pub(super) fn of_seek(error: &SeekError) -> Status {
     }
 }
 
-fn of_quota(exceeded: &Exceeded) -> Status {
+fn of_quota(exceeded: &Exceeded, now: Timestamp) -> Status {
     let Limit { subject, window, most } = &exceeded.limit;
     let subject = subject.to_text();
-    let wait = exceeded.resets.duration_since(Timestamp::now());
+    let wait = exceeded.resets.duration_since(now);
     let text = format!("{subject}: all {most} messages of this {} are used", window.word());
     let answer = Answer::new(Reason::QuotaExceeded, &*text)
         .with("subject", &subject)
@@ -173,7 +198,8 @@ fn of_quota(exceeded: &Exceeded) -> Status {
     })
 }
 
-pub(super) fn of_send(error: &SendError) -> Status {
+/// How long until a limit resets is told from `now`.
+pub(super) fn of_send(error: &SendError, now: Timestamp) -> Status {
     match error {
         SendError::RequestIdReused(id) => {
             let answer = Answer::new(Reason::RequestIdReused, "the request_id stands for another request");
@@ -187,7 +213,7 @@ pub(super) fn of_send(error: &SendError) -> Status {
             let violation = |field: &&str| FieldViolation::new(*field, "must lie in the future");
             invalid_request(fields.iter().map(violation).collect())
         }
-        SendError::OverQuota(exceeded) => of_quota(exceeded),
+        SendError::OverQuota(exceeded) => of_quota(exceeded, now),
         SendError::Overloaded => {
             let answer = Answer::new(Reason::Overloaded, "too many sends are waiting for pilot status");
             answer.retry_after(DEFAULT_WAIT).into_status()
@@ -302,6 +328,7 @@ pub(super) fn of_follow(error: &FollowError) -> Status {
             Answer::new(Reason::SubscriptionMoved, "an administrator has moved or deleted the subscription")
                 .into_status()
         }
+        FollowError::Lapsed(lapse) => of_lapse(*lapse),
         FollowError::TakenOver => {
             Answer::new(Reason::SubscriptionTakenOver, "a newer stream carries the subscription").into_status()
         }

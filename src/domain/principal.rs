@@ -54,7 +54,7 @@ pub struct Grant {
 }
 
 /// The numbers that a grant covers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum NumberScope {
     /// Every registered number, also those registered later. Written `*`.

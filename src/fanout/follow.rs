@@ -24,7 +24,10 @@ use super::{
     ring::Draft,
     subscription::Held,
 };
-use crate::domain::{event::Event, ids::MessageId, position::Position};
+use crate::{
+    domain::{event::Event, ids::MessageId, position::Position},
+    identity::{Lapse, Standing},
+};
 
 /// A follower: a position and a filter.
 pub struct Follow {
@@ -44,6 +47,8 @@ pub struct Follow {
     retire_at: Option<Instant>,
     /// Its hold on the subscription that it carries.
     held: Option<Box<Held>>,
+    /// The right that it goes by.
+    standing: Option<Box<Standing>>,
     /// Wakes by the next heartbeat, or earlier: frames that come meanwhile do not set it anew.
     alarm: Pin<Box<Sleep>>,
     stage: Stage,
@@ -67,7 +72,7 @@ enum Next {
     Elsewhere,
     /// Nothing for as long as a heartbeat; the position has moved behind what did not pass.
     Quiet,
-    /// The process or the connection ends, or a newer stream carries the subscription.
+    /// The process or the connection ends, or the right to go on, or a newer stream carries the subscription.
     Ending,
     /// Its group is over.
     Over(Over),
@@ -105,6 +110,7 @@ impl Follow {
             next_heartbeat,
             retire_at: request.retire_at,
             held: held.map(Box::new),
+            standing: None,
             alarm: Box::pin(sleep_until(wake_at)),
             stage: Stage::Starting { gap, start: request.start },
             open,
@@ -115,6 +121,11 @@ impl Follow {
     /// The same, over this connection.
     pub fn over(self, line: Option<Line>) -> Self {
         Self { line, ..self }
+    }
+
+    /// The same, for as long as this right stands. Gives nothing more once it has ended.
+    pub fn by(self, standing: Standing) -> Self {
+        Self { standing: Some(Box::new(standing)), ..self }
     }
 
     /// Everything up to here was given or did not pass: the place to resume behind.
@@ -178,7 +189,9 @@ impl Follow {
     }
 
     async fn advance(&mut self) -> Result<Option<Frame>, FollowError> {
-        if let Some(lost) = self.lost() {
+        if !matches!(self.stage, Stage::Going)
+            && let Some(lost) = self.lost()
+        {
             return Err(lost);
         }
         match &self.stage {
@@ -204,8 +217,11 @@ impl Follow {
             }
         }
         loop {
-            if let Some(lost) = self.lost() {
-                return Err(lost);
+            match self.lost() {
+                // It may come back at once, and the frame has the cursor to come back with.
+                Some(FollowError::Lapsed(Lapse::Changed)) => return Ok(Some(self.drain(Duration::ZERO))),
+                Some(lost) => return Err(lost),
+                None => {}
             }
             if self.is_retired() {
                 return Ok(Some(self.drain(Duration::ZERO)));
@@ -285,9 +301,9 @@ impl Follow {
     /// Looks at the head of the log, and waits there no longer than until the next heartbeat.
     fn poll_ahead(&mut self, context: &mut Context<'_>) -> Poll<Next> {
         let Some(member) = &self.member else { return Poll::Ready(Next::Elsewhere) };
-        if let Some(held) = &mut self.held
-            && held.poll_taken_over(context).is_ready()
-        {
+        let held = self.held.as_mut().map(|held| held.poll_taken_over(context));
+        let standing = self.standing.as_mut().map(|standing| standing.poll_lapsed(context));
+        if [held, standing].into_iter().flatten().any(|ended| ended.is_ready()) {
             return Poll::Ready(Next::Ending);
         }
         // Before the look at the ring: it has all that passes up to here.
@@ -341,7 +357,8 @@ impl Follow {
     }
 
     fn lost(&self) -> Option<FollowError> {
-        self.held.as_ref().and_then(|held| held.lost())
+        let lapsed = self.standing.as_ref().and_then(|standing| standing.lapse()).map(FollowError::Lapsed);
+        lapsed.or_else(|| self.held.as_ref().and_then(|held| held.lost()))
     }
 
     fn is_retired(&self) -> bool {

@@ -38,6 +38,7 @@ use self::{live::Live, subscription::Carried};
 pub use crate::domain::signed::Fingerprint;
 use crate::{
     domain::{event::Event, ids::SubscriptionName, message::Message, position::Position, sources::Sources},
+    identity::Lapse,
     store::{Store, StoreError},
 };
 
@@ -177,6 +178,9 @@ pub enum FollowError {
     /// An administrator has moved or deleted the subscription.
     #[error("the subscription was moved")]
     Moved,
+    /// The caller's right to it has ended.
+    #[error(transparent)]
+    Lapsed(#[from] Lapse),
     /// The process or the connection ends.
     #[error("draining")]
     Draining,

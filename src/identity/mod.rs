@@ -2,12 +2,13 @@
 //!
 //! Owns the callers' credentials and grants. A use case asks for an [`Authorized`] or [`Acting`] value, which only
 //! [`Identity`] can make, so that a use case without a check does not compile. What is registered may change at any time:
-//! every check goes by what stands now, and [`Identity::changes`] tells that something else does. Knows no transport: the
-//! gRPC door hands over what was shown.
+//! every check goes by what stands now, and [`Identity::changes`] tells that something else does. Whatever lasts longer than
+//! a check holds a [`Standing`], which ends with the right. Knows no transport: the gRPC door hands over what was shown.
 
 mod acting;
 mod authorized;
 mod roll;
+mod standing;
 
 use std::{
     net::IpAddr,
@@ -18,21 +19,23 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use self::roll::Roll;
 pub use self::{
     acting::{
         Acting, Duty, ManageCallers, ManageNumbers, ManageOutbox, ManageSubscriptions, ManageVault, ViewAudit,
         ViewCallers, ViewNumbers, ViewOutbox, ViewSubscriptions, ViewVault,
     },
-    authorized::{Authorized, Cancel, InboxSight, Read, Send, Visibility},
+    authorized::{Authorized, Cancel, InboxSight, Narrowed, Read, Send, SendRight, Visibility},
     roll::Registered,
+    standing::{Lapse, Standing},
 };
+use self::{roll::Roll, standing::Standings};
 use crate::domain::{
     caller::Caller,
     ids::{CallerName, NumberName},
-    principal::{Grant, Permission, Principal},
+    principal::{Permission, Principal},
     record::Source,
     secret::TokenHash,
+    sources::Sources,
 };
 
 /// The callers and their rights. Changes are seen by all who hold it.
@@ -42,6 +45,8 @@ pub struct Identity {
     /// Changes are made one at a time.
     changing: Mutex<()>,
     changes: watch::Sender<u64>,
+    standings: Arc<Standings>,
+    sources: Sources,
 }
 
 /// What a call showed of who makes it.
@@ -95,7 +100,14 @@ impl Identity {
             roll: ArcSwap::from_pointee(Roll::of(declared)),
             changing: Mutex::default(),
             changes: watch::Sender::new(0),
+            standings: Arc::default(),
+            sources: Sources::system(),
         }
+    }
+
+    /// The same, by this clock.
+    pub fn by(self, sources: Sources) -> Self {
+        Self { sources, ..self }
     }
 
     /// Accepts what a call shows: `Bearer` and a token, or a client certificate.
@@ -131,6 +143,18 @@ impl Identity {
         }
     }
 
+    /// Proof that the principal may send from the number, as far as its grants go. `None` stands for a number that is not
+    /// registered.
+    pub fn may_send(&self, principal: &Principal, number: Option<NumberName>) -> Result<SendRight, NotGranted> {
+        let number = number.ok_or(NotGranted)?;
+        SendRight::prove(self.caller(&principal.caller).ok_or(NotGranted)?, number)
+    }
+
+    /// Whether what the principal showed is still accepted.
+    pub fn still(&self, principal: &Principal, at: Timestamp) -> Result<(), CredentialError> {
+        self.roll.load().still(principal, at).map(drop)
+    }
+
     /// Proof that the principal administers `D`, for an act that comes from this address and for this reason.
     pub fn administer<D: Duty>(
         &self,
@@ -149,12 +173,12 @@ impl Identity {
 
     /// What the principal sees of messages and updates.
     pub fn visibility(&self, principal: &Principal) -> Visibility {
-        Visibility::of(principal.caller.clone(), &self.grants(principal))
+        Visibility::of(principal.caller.clone(), self.roll.load().grants(&principal.caller))
     }
 
     /// What the principal sees of inbound events.
     pub fn inbox_sight(&self, principal: &Principal) -> InboxSight {
-        InboxSight::of(principal.caller.clone(), &self.grants(principal))
+        InboxSight::of(principal.caller.clone(), self.roll.load().grants(&principal.caller))
     }
 
     /// The caller with this name.
@@ -172,15 +196,16 @@ impl Identity {
         self.changes.subscribe()
     }
 
-    /// Registers a caller, or changes it.
+    /// Registers a caller, or changes it. Every [`Standing`] whose right goes with that has ended when this returns.
     pub fn put(&self, registered: Registered) -> Result<(), Taken> {
-        self.swap(|roll| roll.with(Arc::new(registered)))
+        let name = registered.caller.name.clone();
+        self.swap(&name, |roll| roll.with(Arc::new(registered)))
     }
 
-    /// Takes a caller out.
+    /// Takes a caller out. Every [`Standing`] of it has ended when this returns.
     pub fn remove(&self, name: &CallerName) {
         // Nothing can be taken by what goes.
-        let _ = self.swap(|roll| Ok(roll.without(name)));
+        let _ = self.swap(name, |roll| Ok(roll.without(name)));
     }
 
     /// Whether the caller could be put, without putting it.
@@ -188,22 +213,18 @@ impl Identity {
         self.roll.load().check(caller)
     }
 
-    fn swap(&self, change: impl FnOnce(&Roll) -> Result<Roll, Taken>) -> Result<(), Taken> {
+    fn swap(&self, name: &CallerName, change: impl FnOnce(&Roll) -> Result<Roll, Taken>) -> Result<(), Taken> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = change(&self.roll.load())?;
-        self.roll.store(Arc::new(changed));
+        let changed = Arc::new(change(&self.roll.load())?);
+        self.roll.store(Arc::clone(&changed));
+        self.standings.review(name, &changed, self.sources.now());
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 
-    fn grants(&self, principal: &Principal) -> Vec<Grant> {
-        self.caller(&principal.caller).map(|registered| registered.caller.grants.clone()).unwrap_or_default()
-    }
-
     fn allows(&self, principal: &Principal, number: &NumberName, permission: Permission) -> bool {
-        self.roll.load().get(&principal.caller).is_some_and(|registered| {
-            let mut grants = registered.caller.grants.iter();
-            grants.any(|grant| grant.numbers.covers(number) && grant.permissions.contains(&permission))
-        })
+        let roll = self.roll.load();
+        let mut grants = roll.grants(&principal.caller).iter();
+        grants.any(|grant| grant.numbers.covers(number) && grant.permissions.contains(&permission))
     }
 }

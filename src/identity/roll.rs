@@ -8,7 +8,13 @@ use std::{
 use jiff::Timestamp;
 
 use super::{CredentialError, Taken};
-use crate::domain::{caller::Caller, ids::CallerName, principal::Principal, record::Source, secret::TokenHash};
+use crate::domain::{
+    caller::Caller,
+    ids::CallerName,
+    principal::{Grant, Principal},
+    record::Source,
+    secret::TokenHash,
+};
 
 /// A caller, and where it is registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +76,10 @@ impl Roll {
         self.callers.get(name)
     }
 
+    pub(super) fn grants(&self, name: &CallerName) -> &[Grant] {
+        self.get(name).map_or(&[], |registered| &registered.caller.grants)
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<Registered>> {
         self.callers.values().cloned().collect()
     }
@@ -87,6 +97,21 @@ impl Roll {
         }
         let credential = format!("token:{}", token.id).into();
         Ok(Principal { caller: caller.name.clone(), credential, expires: token.expire_time })
+    }
+
+    /// Whether what the principal showed is accepted at that time, and when it ends by itself.
+    pub(super) fn still(&self, principal: &Principal, at: Timestamp) -> Result<Option<Timestamp>, CredentialError> {
+        let caller = &self.get(&principal.caller).ok_or(CredentialError::Invalid)?.caller;
+        let known = match principal.credential.strip_prefix("token:") {
+            Some(id) => {
+                let token = caller.tokens.iter().find(|token| token.id == id && token.revoke_time.is_none());
+                // A token's end may have been moved since it was shown.
+                token.map(|token| token.expire_time)
+            }
+            None => caller.identities.iter().any(|known| **known == *principal.credential).then_some(principal.expires),
+        };
+        let end = known.filter(|_| !caller.disabled).ok_or(CredentialError::Invalid)?;
+        if end.is_some_and(|end| end <= at) { Err(CredentialError::Expired) } else { Ok(end) }
     }
 
     /// Who is known by something else than a token.

@@ -19,6 +19,7 @@ use crate::{
         ids::{MessageId, RequestId},
         intent::Intent,
         message::{Handoff, Message, Origins},
+        quota::{Limit, Quota, Subject},
     },
     identity::{Authorized, Send},
     store::{Accepted, Draft, Queued, StoreError},
@@ -286,8 +287,19 @@ impl Messaging {
                 _ => None,
             },
             queued: None,
-            limits: Vec::new(),
+            limits: self.limits(&asked.right),
         }
+    }
+
+    /// What a message counts towards: the caller's limits, and the number's.
+    fn limits(&self, right: &Authorized<Send>) -> Vec<Limit> {
+        let of_caller = (Subject::Caller(right.caller().clone()), right.quota());
+        let number = self.keys.get(right.number());
+        let of_number = number.map(|number| (Subject::Number(number.name.clone()), number.quota));
+        let each = |(subject, quota): (Subject, Quota)| {
+            quota.limits().map(move |(window, most)| Limit { subject: subject.clone(), window, most })
+        };
+        [of_caller].into_iter().chain(of_number).flat_map(each).collect()
     }
 }
 

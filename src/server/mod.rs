@@ -50,6 +50,7 @@ pub struct Gateway {
     grpc: SocketAddr,
     admin: SocketAddr,
     http: SocketAddr,
+    identity: Arc<Identity>,
     store: Arc<dyn Store>,
     administration: Admin,
     messaging: Messaging,
@@ -133,7 +134,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let directory = config.store.directory;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
     let keys = Arc::new(KeyRing::of(config.numbers, config.tenant_key));
-    let identity = Arc::new(Identity::of(config.callers));
+    let identity = Arc::new(Identity::of(config.callers).by(sources.clone()));
     let draining = CancellationToken::new();
     let closing = CancellationToken::new();
 
@@ -196,7 +197,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     );
 
     let longest = config.grpc.max_message_bytes;
-    let authenticate = AuthenticateLayer::new(identity, sources.clone());
+    let authenticate = AuthenticateLayer::new(Arc::clone(&identity), sources.clone());
     let callers = Services::behind(authenticate.clone())
         .with(Ready(MessagingServiceServer::new(api).max_decoding_message_size(longest)))
         .with(Ready(InboxServiceServer::new(inbox).max_decoding_message_size(longest)));
@@ -223,6 +224,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     // Registration not before the port takes what it asks for.
     let background = [
         ("trimming", tokio::spawn(trimming)),
+        ("ending what goes by credentials that end", tokio::spawn(Arc::clone(&identity).run_ends(draining.clone()))),
         ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
         ("reading back", tokio::spawn(reconciler.clone().run(draining.clone()))),
         ("making checkpoints of the audit log", tokio::spawn(administration.clone().run_checkpoints(draining.clone()))),
@@ -235,6 +237,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         grpc,
         admin,
         http,
+        identity,
         store,
         administration,
         messaging,
@@ -287,6 +290,11 @@ impl Gateway {
     /// How much has been written to the store.
     pub fn written(&self) -> Written {
         self.store.written()
+    }
+
+    /// The callers.
+    pub const fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// What became of everything that came in by webhook.

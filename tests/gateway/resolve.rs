@@ -78,7 +78,7 @@ impl Parts {
             waiting: Waiting::Brief,
             overdue: Vec::new(),
         };
-        let right = self.identity.authorize(&principal, Some(number)).unwrap();
+        let right = self.identity.may_send(&principal, Some(number)).unwrap().permit(&request.intent).unwrap();
         self.messaging.send(right, request).await
     }
 
