@@ -27,7 +27,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     rights::{caller, grant, named},
-    support::{NUMBER, READER, STUCK, TOKEN, World, client, error_of, follow, send, sends, started, text},
+    support::{NUMBER, STUCK, TOKEN, World, client, error_of, follow, send, sends, started, text},
 };
 
 const UNGRANTED: &str = "pgt_ungranted";
@@ -280,7 +280,7 @@ async fn every_rpc_of_the_callers_goes_by_its_own_right() {
         ("SendMessage", [denied, None, denied, None]),
         ("SendMessages", [denied, None, denied, None]),
         ("GetMessage", [unseen, unseen, None, None]),
-        ("ListMessages", [denied, no_listed, None, None]),
+        ("ListMessages", [denied, no_listed, no_listed, None]),
         ("CancelMessages", [not_canceled, not_canceled, not_canceled, None]),
         ("StreamStatusUpdates", [denied, None, None, None]),
         ("CommitCursor", [no_subscription, no_subscription, no_subscription, None]),

@@ -26,8 +26,8 @@ fn of_template(name: &str, recipient: Option<v1::Recipient>) -> v1::SendMessageR
     request
 }
 
-fn group() -> Option<v1::Recipient> {
-    Some(v1::Recipient { kind: Some(v1::recipient::Kind::GroupId("120363000000000001@g.us".to_owned())) })
+fn user() -> Option<v1::Recipient> {
+    Some(v1::Recipient { kind: Some(v1::recipient::Kind::UserId("BR.13491208655302741918".to_owned())) })
 }
 
 /// How it ends as a call, in the queue, and as an item of a stream: the same each time.
@@ -63,7 +63,7 @@ async fn a_grant_for_templates_and_prefixes_goes_no_further() {
     let mut config = world.config();
     let callers = [
         ("templates", "pgt_templates", vec![narrowed(&["order_update"], &[])]),
-        ("prefixes", "pgt_prefixes", vec![narrowed(&[], &["+5511", "120363"])]),
+        ("prefixes", "pgt_prefixes", vec![narrowed(&[], &["+5511", "BR."])]),
         ("several", "pgt_several", vec![narrowed(&["order_update"], &["+5521"]), narrowed(&["otp"], &["+5511"])]),
         ("also-all", "pgt_also-all", vec![narrowed(&["otp"], &["+1"]), grant("*", &[Permission::Send])]),
         // What is not narrowed is another permission, or another number.
@@ -92,7 +92,7 @@ async fn a_grant_for_templates_and_prefixes_goes_no_further() {
         ("pgt_templates", of_template("ORDER_UPDATE", near.clone()), template_denied),
         ("pgt_templates", text_to(&near), template_denied),
         ("pgt_prefixes", text_to(&near), None),
-        ("pgt_prefixes", text_to(&group()), None),
+        ("pgt_prefixes", text_to(&user()), None),
         ("pgt_prefixes", of_template("order_update", near.clone()), None),
         ("pgt_prefixes", text_to(&far), recipient_denied),
         ("pgt_prefixes", of_template("order_update", far.clone()), recipient_denied),
