@@ -65,7 +65,7 @@ fn with_key(gateway: &Gateway, key: &str) -> Number {
 
 /// The number of whose key nobody knows whether it was changed.
 fn rotating(gateway: &Gateway) -> Number {
-    let rotation = Rotation { begun: Timestamp::now(), actor: "test".to_owned() };
+    let rotation = Rotation { begun: Timestamp::now(), actor: "test".to_owned(), lost: false };
     changed(gateway, |number| number.rotation = Some(rotation))
 }
 
