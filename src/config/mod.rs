@@ -5,6 +5,7 @@
 
 mod bounds;
 mod carriers;
+mod issuers;
 mod problems;
 mod registry;
 mod secrets;
@@ -31,6 +32,7 @@ pub use self::{
 use crate::{
     domain::{caller::Caller, secret::TenantKey},
     fanout, http,
+    identity::jwt,
     keys::Number,
     messaging, store,
     tracking::{self, registration},
@@ -80,6 +82,8 @@ pub struct Config {
     pub numbers: Vec<Number>,
     /// The registered callers.
     pub callers: Vec<Caller>,
+    /// Whose tokens are taken beside our own.
+    pub jwt: Vec<jwt::Options>,
 }
 
 /// What is logged.
@@ -132,6 +136,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         text => bounds::base_url("webhooks.public_url", text, "messages and path tokens", &mut wrong),
     };
     bounds::check(&settings, &mut wrong);
+    let jwt = issuers::issuers(mem::take(&mut settings.jwt), &mut wrong);
     let (grpc, admin) = carriers::ports(&settings, &mut wrong);
     let repeats = bounds::repeats(&settings);
     let reconcile = settings::reconcile(&settings.reconcile);
@@ -206,6 +211,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         log: Log { level: settings.log.level, format: settings.log.format },
         numbers,
         callers,
+        jwt,
     })
 }
 

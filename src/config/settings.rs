@@ -301,10 +301,10 @@ pub struct JwtSettings {
     /// How far the clocks may differ. Default 60s.
     #[serde(default)]
     pub leeway: Option<Span>,
-    /// How often the keys are fetched anew from a URL. Default 10m.
+    /// How often the keys are read anew. Default 10m from a URL, 5s from a file.
     #[serde(default)]
     pub refresh: Option<Span>,
-    /// How soon after the last time they are fetched again for a key that is not among them. Default 30s.
+    /// How soon after the last time at the earliest, for a key that is not among them or after a failure. Default 30s.
     #[serde(default)]
     pub refresh_gap: Option<Span>,
 }

@@ -7,6 +7,7 @@
 
 mod acting;
 mod authorized;
+pub mod jwt;
 mod roll;
 mod standing;
 
@@ -28,7 +29,7 @@ pub use self::{
     roll::Registered,
     standing::{Lapse, Standing},
 };
-use self::{roll::Roll, standing::Standings};
+use self::{jwt::Issuers, roll::Roll, standing::Standings};
 use crate::domain::{
     caller::Caller,
     ids::{CallerName, NumberName},
@@ -42,6 +43,7 @@ use crate::domain::{
 #[derive(Debug)]
 pub struct Identity {
     roll: ArcSwap<Roll>,
+    issuers: Arc<Issuers>,
     /// Changes are made one at a time.
     changing: Mutex<()>,
     changes: watch::Sender<u64>,
@@ -98,6 +100,7 @@ impl Identity {
         let declared = callers.into_iter().map(|caller| Arc::new(Registered { caller, source: Source::Declared }));
         Self {
             roll: ArcSwap::from_pointee(Roll::of(declared)),
+            issuers: Arc::default(),
             changing: Mutex::default(),
             changes: watch::Sender::new(0),
             standings: Arc::default(),
@@ -110,7 +113,15 @@ impl Identity {
         Self { sources, ..self }
     }
 
-    /// Accepts what a call shows: `Bearer` and a token, or a client certificate.
+    /// Takes tokens of these issuers too.
+    #[must_use]
+    pub fn believing(mut self, issuers: Arc<Issuers>) -> Self {
+        self.issuers = issuers;
+        self
+    }
+
+    /// Accepts what a call shows: `Bearer` and a token, ours or an issuer's, or a client certificate. A wrong token is
+    /// refused, whatever certificate there is: who shows one means to be known by it.
     ///
     /// The lookup goes by the token's hash, so that its timing tells nothing that helps in guessing a token.
     pub fn authenticate(&self, shown: Shown<'_>, at: Timestamp) -> Result<Principal, CredentialError> {
@@ -126,7 +137,13 @@ impl Identity {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(CredentialError::Invalid);
         }
-        roll.by_token(&TokenHash::of(token.trim()), at)
+        let token = token.trim();
+        if Issuers::is_one(token) {
+            let (identity, until) = self.issuers.verify(token, at)?;
+            let principal = roll.by_identity(&identity).ok_or(CredentialError::Invalid)?;
+            return Ok(Principal { expires: Some(until), ..principal });
+        }
+        roll.by_token(&TokenHash::of(token), at)
     }
 
     /// Proof that the principal may do `P` on the number. `None` stands for a number that is not registered.

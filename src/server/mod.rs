@@ -27,7 +27,7 @@ use crate::{
     domain::sources::Sources,
     fanout::Fanout,
     http as door,
-    identity::Identity,
+    identity::{Identity, jwt::Issuers},
     keys::KeyRing,
     messaging::Messaging,
     proto::{
@@ -71,8 +71,9 @@ pub struct Gateway {
 /// A gRPC port, and its TLS.
 type Carrier = (TcpListener, Option<Arc<Tls>>);
 
-/// All ports, open.
+/// All ports, open, and the keys by which others vouch for who calls there.
 struct Ports {
+    issuers: Issuers,
     grpc: Carrier,
     /// `None`: administrators call where callers do.
     admin: Option<Carrier>,
@@ -102,6 +103,9 @@ pub enum StartError {
         /// Why not.
         error: String,
     },
+    /// The keys of an issuer of tokens cannot be read.
+    #[error("{0}")]
+    Issuer(String),
     /// A port could not be opened.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -130,11 +134,13 @@ pub async fn start_over(store: Arc<dyn Store>, config: Config, sources: Sources)
 async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sources) -> Result<Gateway, StartError> {
     let (grpc, http) = (address(&ports.grpc.0, config.grpc.listen)?, address(&ports.http, config.http_listen)?);
     let admin = ports.admin.as_ref().map_or(Ok(grpc), |port| address(&port.0, grpc))?;
-    let Ports { grpc: grpc_listener, admin: admin_listener, http: http_listener } = ports;
+    let Ports { grpc: grpc_listener, admin: admin_listener, http: http_listener, issuers } = ports;
     let directory = config.store.directory;
     let upstream = Upstream::open(&config.upstream).map_err(StartError::Upstream)?;
     let keys = Arc::new(KeyRing::of(config.numbers, config.tenant_key));
-    let identity = Arc::new(Identity::of(config.callers).by(sources.clone()));
+    let issuers = Arc::new(issuers);
+    let identity = Identity::of(config.callers).by(sources.clone()).believing(Arc::clone(&issuers));
+    let identity = Arc::new(identity);
     let draining = CancellationToken::new();
     let closing = CancellationToken::new();
 
@@ -222,7 +228,9 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     ports.spawn(self::http::serve(http_listener, routes, closing.clone()));
     tracing::info!(%grpc, %admin, %http, "serving");
     // Registration not before the port takes what it asks for.
+    let (following, ending) = (issuers, draining.clone());
     let background = [
+        ("reading the keys of issuers", tokio::spawn(async move { following.run(ending).await })),
         ("trimming", tokio::spawn(trimming)),
         ("ending what goes by credentials that end", tokio::spawn(Arc::clone(&identity).run_ends(draining.clone()))),
         ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
@@ -262,7 +270,9 @@ impl Ports {
             Some(port) => Some((listen(port.listen).await?, open_tls("admin", port.tls.as_ref()).await?)),
             None => None,
         };
-        Ok(Self { grpc: (listen(config.grpc.listen).await?, tls), admin, http: listen(config.http_listen).await? })
+        let (grpc, http) = (listen(config.grpc.listen).await?, listen(config.http_listen).await?);
+        let issuers = Issuers::open(config.jwt.clone()).await.map_err(StartError::Issuer)?;
+        Ok(Self { grpc: (grpc, tls), admin, http, issuers })
     }
 }
 
