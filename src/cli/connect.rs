@@ -10,8 +10,9 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
+use zeroize::Zeroizing;
 
 use crate::{
     cli::{errors::CliError, times},
@@ -37,6 +38,15 @@ pub struct ConnectArgs {
     /// File that holds the caller token; used instead of --token
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// PEM file of the authorities that vouch for the gateway, for https; without it those of this machine
+    #[arg(long, env = "PILOTGATE_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// PEM file of the certificate to show, for https
+    #[arg(long, env = "PILOTGATE_CERT", value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// PEM file of its private key
+    #[arg(long, env = "PILOTGATE_KEY", value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
     /// How long to wait for an answer, retries included; a watch goes on after it
     #[arg(long, default_value = "30s", value_name = "SPAN", value_parser = times::span)]
     pub timeout: Duration,
@@ -129,7 +139,21 @@ impl ConnectArgs {
 
     fn connection(&self) -> Result<Connection, CliError> {
         let from_file = self.token_file.as_ref().map(read_token).transpose()?;
-        connection(&self.address, from_file.as_ref().or(self.token.as_ref()))
+        connection(endpoint(&self.address, self.tls()?)?, from_file.as_ref().or(self.token.as_ref()))
+    }
+
+    /// How to show who calls and to see who answers; `None` if nothing is said of it.
+    fn tls(&self) -> Result<Option<ClientTlsConfig>, CliError> {
+        if self.ca.is_none() && self.cert.is_none() {
+            return Ok(None);
+        }
+        let tls = match &self.ca {
+            Some(path) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(path)?)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else { return Ok(Some(tls)) };
+        let key = Zeroizing::new(read(key)?);
+        Ok(Some(tls.identity(Identity::from_pem(read(cert)?, &*key))))
     }
 }
 
@@ -138,28 +162,38 @@ impl ConnectArgs {
 /// # Errors
 /// [`CliError::Usage`] for an address or token that cannot be one.
 pub fn client(address: &str, token: Option<&SecretString>) -> Result<Client, CliError> {
-    connection(address, token).map(MessagingServiceClient::new)
+    connection(endpoint(address, None)?, token).map(MessagingServiceClient::new)
 }
 
-fn connection(address: &str, token: Option<&SecretString>) -> Result<Connection, CliError> {
-    let endpoint = endpoint(address)?;
+fn connection(endpoint: Endpoint, token: Option<&SecretString>) -> Result<Connection, CliError> {
     let header = token.map(header).transpose()?;
     Ok(InterceptedService::new(endpoint.connect_lazy(), Bearer(header)))
 }
 
-fn endpoint(address: &str) -> Result<Endpoint, CliError> {
+fn endpoint(address: &str, tls: Option<ClientTlsConfig>) -> Result<Endpoint, CliError> {
     let unusable = |why: &str| CliError::Usage(format!("--address {why}"));
     if address.contains('@') {
         return Err(unusable("must not hold a user name or password"));
     }
-    if address.starts_with("https://") {
-        return Err(unusable("must begin with http://: TLS ends in front of the gateway"));
+    let secured = address.starts_with("https://");
+    if !secured && !address.starts_with("http://") {
+        return Err(unusable("must begin with https:// or http://"));
     }
-    if !address.starts_with("http://") {
-        return Err(unusable("must begin with http://"));
+    if !secured && tls.is_some() {
+        return Err(unusable("must begin with https:// for --ca, --cert and --key"));
     }
     let endpoint = Endpoint::from_shared(address.to_owned())
         .map_err(|_| unusable("is not a URL such as http://127.0.0.1:50051"))?;
+    let endpoint = if secured {
+        let tls = tls.unwrap_or_else(|| ClientTlsConfig::new().with_native_roots());
+        let unfit = |error: tonic::transport::Error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            CliError::Usage(format!("--ca, --cert and --key cannot be used: {error}{cause}"))
+        };
+        endpoint.tls_config(tls).map_err(unfit)?
+    } else {
+        endpoint
+    };
     Ok(endpoint
         .connect_timeout(Duration::from_secs(5))
         .tcp_nodelay(true)
@@ -180,6 +214,10 @@ fn read_token(path: &PathBuf) -> Result<SecretString, CliError> {
     Ok(SecretString::from(text.trim()))
 }
 
+fn read(path: &PathBuf) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|error| CliError::Local(format!("cannot read {}: {error}", path.display())))
+}
+
 /// Takes any text: a complaint about a token would have to show it.
 fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(SecretString::from(text))
@@ -198,9 +236,12 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let refused = |address| endpoint(address).err().map(|it| it.to_string());
+        let refused = |address| endpoint(address, None).err().map(|it| it.to_string());
         assert_eq!(refused("http://gateway:50051"), None);
-        assert_eq!(refused("gateway:50051").unwrap(), "--address must begin with http://");
+        assert_eq!(refused("gateway:50051").unwrap(), "--address must begin with https:// or http://");
+        let tls = Some(ClientTlsConfig::new());
+        let in_the_clear = endpoint("http://gateway:50051", tls).err().unwrap().to_string();
+        assert_eq!(in_the_clear, "--address must begin with https:// for --ca, --cert and --key");
         assert_eq!(refused("http://me:secret@gateway").unwrap(), "--address must not hold a user name or password");
     }
 }
