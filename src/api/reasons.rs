@@ -81,7 +81,7 @@ macro_rules! reasons {
 
 reasons! {
     CredentialMissing = "CREDENTIAL_MISSING", Unauthenticated, retryable: false, NotApplicable, acts: "caller",
-        "No `authorization` metadata came with the call.";
+        "No `authorization` metadata came with the call, and no certificate that names anybody.";
     CredentialInvalid = "CREDENTIAL_INVALID", Unauthenticated, retryable: false, NotApplicable, acts: "caller",
         "The credential is not one of a registered caller.";
     CredentialExpired = "CREDENTIAL_EXPIRED", Unauthenticated, retryable: false, NotApplicable, acts: "caller",

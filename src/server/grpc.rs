@@ -20,10 +20,6 @@ use crate::{api::authenticate::AuthenticateLayer, config::Grpc, proto};
 /// How many different ages connections reach.
 const AGES: u32 = 8;
 
-/// The services that answer everyone.
-const OPEN: [&str; 3] =
-    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
-
 /// Services that ask who calls, on their way to a port.
 pub(super) struct Services {
     authenticate: AuthenticateLayer,
@@ -101,8 +97,9 @@ async fn serve(
     draining: CancellationToken,
 ) -> Result<(), String> {
     let reflected = |error: tonic_reflection::server::Error| error.to_string();
-    let v1 = options.reflection.then(|| reflection(&names).build_v1()).transpose().map_err(reflected)?;
-    let v1alpha = options.reflection.then(|| reflection(&names).build_v1alpha()).transpose().map_err(reflected)?;
+    let v1 = options.reflection.then(|| reflection(&names, "v1").build_v1()).transpose().map_err(reflected)?;
+    let v1alpha =
+        options.reflection.then(|| reflection(&names, "v1alpha").build_v1alpha()).transpose().map_err(reflected)?;
     let age = options.max_connection_age.map(|longest| Age { longest, grace: options.max_connection_age_grace });
     let routes = v1.into_iter().fold(routes, Routes::add_service);
     let routes = v1alpha.into_iter().fold(routes, Routes::add_service);
@@ -140,11 +137,12 @@ fn ages(age: Option<Age>) -> Vec<Option<Age>> {
 
 /// Describes the services of the port, and the error details that its statuses carry, so that clients which know the
 /// schema only from here can read those too.
-fn reflection(names: &[&str]) -> Reflection<'static> {
+fn reflection(names: &[&str], version: &str) -> Reflection<'static> {
     names
         .iter()
-        .chain(&OPEN)
         .fold(Reflection::configure(), |reflection, name| reflection.with_service_name(*name))
+        .with_service_name("grpc.health.v1.Health")
+        .with_service_name(format!("grpc.reflection.{version}.ServerReflection"))
         .register_encoded_file_descriptor_set(proto::DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)

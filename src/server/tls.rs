@@ -182,3 +182,59 @@ const fn uri<'a>(name: &GeneralName<'a>) -> Option<&'a str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn pair() -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["gateway.test".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    #[tokio::test]
+    async fn a_replacement_that_is_of_no_use_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [cert, key, client_ca] = ["tls.crt", "tls.key", "ca.crt"].map(|name| folder.path().join(name));
+        let ((first, first_key), (second, second_key)) = (pair(), pair());
+        let write = |path: &Path, text: &str| fs::write(path, text).unwrap();
+        write(&cert, &first);
+        write(&key, &first_key);
+        write(&client_ca, &first);
+        let files = config::Tls {
+            cert: cert.clone(),
+            key: key.clone(),
+            client_ca: Some(client_ca.clone()),
+            client_auth: ClientAuth::Required,
+            check_interval: Duration::from_secs(3600),
+        };
+        let tls = Tls::open(files.clone()).await.unwrap();
+        let before = tls.config.load_full();
+        let unchanged = async || {
+            tls.look().await;
+            Arc::ptr_eq(&before, &tls.config.load_full())
+        };
+        let refused = async || Tls::open(files.clone()).await.err().unwrap();
+        assert!(unchanged().await);
+        write(&cert, "nothing");
+        assert!(unchanged().await);
+        assert_eq!(refused().await, format!("cert: {} holds no certificate in PEM", cert.display()));
+        write(&cert, &second);
+        assert!(unchanged().await);
+        assert_eq!(refused().await, format!("key: {}: is not the key of {}", key.display(), cert.display()));
+        write(&key, "nothing");
+        assert!(unchanged().await);
+        assert_eq!(refused().await, format!("key: {}: holds no private key in PEM", key.display()));
+        write(&key, &second_key);
+        fs::remove_file(&client_ca).unwrap();
+        assert!(unchanged().await);
+        assert!(refused().await.starts_with(&format!("client_ca: cannot read {}: ", client_ca.display())));
+        write(&client_ca, &second);
+        assert!(!unchanged().await);
+    }
+}

@@ -328,7 +328,9 @@ async fn reflection_answers_everyone_in_both_versions() {
         }};
     }
     let world = World::new().await;
-    let gateway = world.gateway().await;
+    let mut settings = world.settings();
+    settings.admin.listen = "127.0.0.1:0".to_owned();
+    let gateway = world.gateway_with(pilotgate::config::check_in_memory(settings).unwrap()).await;
     let channel = connect(&gateway).await;
     let symbols = ["pilotgate.v1.StatusUpdate", SERVICE, INBOX, "google.rpc.ErrorInfo", "google.protobuf.Timestamp"];
     let files = [

@@ -1,6 +1,7 @@
 //! The gateway between a real gRPC client and the double.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin_port;
 mod audit;
 mod bounds;
 mod bulk;
@@ -13,6 +14,7 @@ mod get;
 mod identity;
 mod inbox;
 mod intake;
+mod jwt;
 mod keys;
 mod list;
 mod matrix;
@@ -32,5 +34,6 @@ mod stream_ends;
 mod streams;
 mod subscriptions;
 mod support;
+mod tls;
 mod undecided;
 mod wire;
