@@ -54,30 +54,20 @@ impl Admin {
     /// A page of the log. It may be shorter than asked, or empty, although others lie behind it.
     pub async fn audit_page(&self, _: &Acting<ViewAudit>, mut query: AuditQuery) -> Result<AuditPage, AdminError> {
         let ends = self.store.audit_ends().await?;
-        let (first, behind) = (query.after.max(ends.trimmed), query.before.unwrap_or(i64::MAX).min(ends.head + 1));
         // Entries on a subject are found without looking through others.
-        let stretch = if query.subject.is_some() { i64::MAX } else { STRETCH };
-        let (after, before) = if query.backwards {
-            (first.max(behind.saturating_sub(stretch)), behind)
-        } else {
-            (first, behind.min(first.saturating_add(stretch)))
-        };
-        (query.after, query.before) = (after, Some(before));
+        let most = if query.subject.is_some() { i64::MAX } else { STRETCH };
+        let stretch = Stretch::of(&query, &ends, most);
+        (query.after, query.before) = (stretch.after, Some(stretch.before));
         let limit = query.limit;
         // One more tells whether anything lies behind the page.
         query.limit = limit.saturating_add(1);
-        let backwards = query.backwards;
         let mut entries = self.store.audited(query).await?;
         if entries.len() > limit {
             entries.truncate(limit);
             let next = entries.last().map(|entry| entry.seq);
             return Ok(AuditPage { entries, next });
         }
-        let next = match backwards {
-            true => Some(after + 1).filter(|_| after > first),
-            false => Some(before - 1).filter(|_| before < behind),
-        };
-        Ok(AuditPage { entries, next })
+        Ok(AuditPage { entries, next: stretch.next })
     }
 
     /// Goes through the whole log and tells what is wrong with it.
@@ -197,6 +187,32 @@ impl Admin {
     }
 }
 
+/// What one call looks through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stretch {
+    /// Behind this entry...
+    after: i64,
+    /// ...and before this one.
+    before: i64,
+    /// Where the next call goes on if this one found all there is; `None` if nothing lies beyond.
+    next: Option<i64>,
+}
+
+impl Stretch {
+    /// The first part of what is asked for, of so many entries at most.
+    fn of(query: &AuditQuery, ends: &AuditEnds, most: i64) -> Self {
+        let first = query.after.max(ends.trimmed);
+        let behind = query.before.unwrap_or(i64::MAX).min(ends.head.saturating_add(1));
+        if query.backwards {
+            let after = first.max(behind.saturating_sub(1).saturating_sub(most));
+            Self { after, before: behind, next: Some(after.saturating_add(1)).filter(|_| after > first) }
+        } else {
+            let before = behind.min(first.saturating_add(most).saturating_add(1));
+            Self { after: first, before, next: Some(before.saturating_sub(1)).filter(|_| before < behind) }
+        }
+    }
+}
+
 /// A walk through the log.
 struct Walk<'a> {
     faults: Vec<Fault>,
@@ -225,4 +241,43 @@ impl Walk<'_> {
 
 fn tell(ends: &AuditEnds) {
     tracing::info!(sequence = ends.head, link = ends.link.to_hex(), "the audit log stands here");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn stretches_follow_each_other_without_a_gap(
+            trimmed in 0..20_i64,
+            kept in 0..40_i64,
+            after in 0..50_i64,
+            most in 1..15_i64,
+            backwards in any::<bool>(),
+        ) {
+            let (anchor, link) = (Link::START, Link::START);
+            let ends = AuditEnds { trimmed, anchor, head: trimmed + kept, link };
+            let mut query = AuditQuery { after, backwards, ..AuditQuery::default() };
+            let mut seen = Vec::new();
+            for _ in 0..100 {
+                let stretch = Stretch::of(&query, &ends, most);
+                let entries = stretch.after + 1..stretch.before;
+                prop_assert!(entries.end - entries.start <= most);
+                if backwards { seen.extend(entries.rev()) } else { seen.extend(entries) }
+                match stretch.next {
+                    Some(next) if backwards => query.before = Some(next),
+                    Some(next) => query.after = next,
+                    None => break,
+                }
+            }
+            let mut expected: Vec<_> = (after.max(trimmed) + 1..=trimmed + kept).collect();
+            if backwards {
+                expected.reverse();
+            }
+            prop_assert_eq!(seen, expected);
+        }
+    }
 }

@@ -4,9 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use pilotgate::{
     config::{self, settings::Span},
-    domain::secret::TokenHash,
+    domain::{
+        message::{Handoff, Origins},
+        recipient::Recipient,
+        secret::TokenHash,
+        sources::Sources,
+    },
     messaging::Recipients,
     proto::{admin::v1::AuditEntry, v1},
+    store::{self, Draft},
 };
 
 use super::{REVIEWER, audit_client, config as world_config, verified, whole, with_administrators};
@@ -149,4 +155,36 @@ async fn recipients_are_named_as_the_configuration_says() {
     assert_ne!(hashed[0], hashed[2]);
     assert!(hashed.iter().all(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())));
     world.double.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_the_end_of_the_process_cut_off_is_told() {
+    let world = World::new().await;
+    let config = world_config(&world);
+    // What a process leaves behind that was killed between the record of a message and that of its answer.
+    let sources = Sources::system();
+    let message_id = sources.message_id(sources.now());
+    let store = store::open(config.store.clone()).await.unwrap();
+    let origins = Origins {
+        message_id,
+        caller: "orders".to_owned().try_into().unwrap(),
+        number: NUMBER.to_owned().try_into().unwrap(),
+        recipient: Recipient::Phone(READER.parse().unwrap()),
+        request_id: None,
+        handoff: Handoff::Direct,
+        labels: Vec::new(),
+        metadata: BTreeMap::new(),
+        create_time: sources.now(),
+        deliver_at: None,
+    };
+    let draft = Draft { origins, fingerprint: [1; 32], likeness: None, queued: None, limits: Vec::new() };
+    store.accept(draft).await.unwrap();
+    store.close().await;
+    let gateway = world.gateway_with(config).await;
+    let mut reviewer = audit_client(&gateway, Some(REVIEWER)).await;
+    let entries = whole(&mut reviewer).await;
+    let details = crate::support::metadata([("number", NUMBER), ("handoff", "direct"), ("cause", "interrupted")]);
+    let expected = [(format!("message/{message_id}"), "unknown".to_owned(), details)];
+    assert_eq!(entries.iter().map(short).collect::<Vec<_>>(), expected);
+    world.end(reviewer, gateway).await;
 }
