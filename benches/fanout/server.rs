@@ -130,11 +130,17 @@ fn settings(directory: &tempfile::TempDir) -> config::Config {
         webhook_secrets: Vec::new(),
         pace: PaceSettings::default(),
         read_back: None,
+        quota: Default::default(),
     }];
     settings.callers = vec![CallerSettings {
         name: CALLER.to_owned(),
         token_hashes: vec![TokenHash::of(TOKEN).to_hex()],
-        grants: vec![GrantSettings { number: "*".to_owned(), permissions: vec![Permission::Read] }],
+        grants: vec![GrantSettings {
+            number: "*".to_owned(),
+            permissions: vec![Permission::Read],
+            ..Default::default()
+        }],
+        ..Default::default()
     }];
     config::check_in_memory(settings).unwrap()
 }

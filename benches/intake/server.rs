@@ -95,6 +95,7 @@ async fn gateway(directory: &std::path::Path, messages: usize) -> server::Gatewa
         webhook_secrets: vec![SecretRef::Inline(SecretString::from(SECRET))],
         pace: PaceSettings::default(),
         read_back: None,
+        quota: Default::default(),
     }];
     let config = config::check_in_memory(settings).unwrap();
     let store = store::open(config.store.clone()).await.unwrap();

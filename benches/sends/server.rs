@@ -75,11 +75,17 @@ fn settings(upstream: &str, directory: &tempfile::TempDir) -> config::Config {
         webhook_secrets: Vec::new(),
         pace: PaceSettings::default(),
         read_back: None,
+        quota: Default::default(),
     }];
     settings.callers = vec![CallerSettings {
         name: "bench".to_owned(),
         token_hashes: vec![TokenHash::of(TOKEN).to_hex()],
-        grants: vec![GrantSettings { number: "*".to_owned(), permissions: vec![Permission::Send] }],
+        grants: vec![GrantSettings {
+            number: "*".to_owned(),
+            permissions: vec![Permission::Send],
+            ..Default::default()
+        }],
+        ..Default::default()
     }];
     config::check_in_memory(settings).unwrap()
 }

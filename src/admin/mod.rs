@@ -5,13 +5,17 @@
 //! Called by `api`, and run by `server`.
 
 mod audit;
+mod callers;
 mod records;
 pub mod vault;
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 pub use self::{
     audit::{AuditPage, Verified},
+    callers::{CallerUpdate, Issued, Listed},
     records::{AdminError, Etag, Records},
 };
 use crate::{
@@ -40,6 +44,8 @@ pub struct Admin {
     pub(crate) upstream: Upstream,
     /// Time and chance.
     pub(crate) sources: Sources,
+    /// The callers that cannot be read. Who holds it changes callers.
+    pub(crate) callers: Arc<Mutex<callers::Unreadable>>,
 }
 
 impl Admin {
@@ -53,7 +59,7 @@ impl Admin {
         sources: Sources,
     ) -> Self {
         let records = Records::new(Arc::clone(&store), vault.clone(), sources.clone());
-        Self { records, store, keys, identity, vault, upstream, sources }
+        Self { records, store, keys, identity, vault, upstream, sources, callers: Arc::default() }
     }
 
     /// Notes in the audit log that an act was refused, and hands the refusal on.

@@ -85,6 +85,7 @@ impl Stage {
             webhook_secrets: vec![inline(&account.webhook_secret)],
             pace: PaceSettings::default(),
             read_back: None,
+            quota: Default::default(),
         }];
         settings.callers = vec![CallerSettings {
             name: "sandbox".to_owned(),
@@ -98,7 +99,9 @@ impl Stage {
                     Permission::Observe,
                     Permission::Inbox,
                 ],
+                ..GrantSettings::default()
             }],
+            ..CallerSettings::default()
         }];
         let config = config::check_in_memory(settings).map_err(|error| local("settings", &error))?;
         let gateway =

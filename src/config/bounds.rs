@@ -101,6 +101,7 @@ pub(super) fn check(settings: &Settings, wrong: &mut Vec<String>) {
         ("reconcile.claim_retry", settings.reconcile.claim_retry, Duration::from_millis(1), Duration::from_secs(60)),
         ("retention.audit", settings.retention.audit, day, 36_500 * day),
         ("retention.interval", settings.retention.interval, Duration::from_millis(1), day),
+        ("tokens.lifetime", settings.tokens.lifetime, Duration::ZERO, 3650 * day),
         ("shutdown.deadline", settings.shutdown.deadline, Duration::from_millis(1), day),
     ];
     for (name, span, least, most) in spans {
@@ -123,6 +124,10 @@ pub(super) fn check(settings: &Settings, wrong: &mut Vec<String>) {
     let (unattributed, early) = (settings.tracking.unattributed_after.0, settings.retention.early.0);
     if unattributed < Duration::from_millis(1) || unattributed >= early {
         wrong.push("tracking.unattributed_after: must be 1ms or more, and less than retention.early".to_owned());
+    }
+    let lifetime = settings.tokens.lifetime.0;
+    if !lifetime.is_zero() && lifetime < Duration::from_secs(60) {
+        wrong.push("tokens.lifetime: must be 0, or 60s or more".to_owned());
     }
     let repeats = repeats(settings);
     for (name, span) in [("messages", settings.retention.messages), ("open", settings.retention.open)] {

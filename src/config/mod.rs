@@ -84,6 +84,8 @@ pub struct Config {
     pub callers: Vec<Caller>,
     /// Whose tokens are taken beside our own.
     pub jwt: Vec<jwt::Options>,
+    /// How long a token is accepted that is issued without a lifetime of its own; `None`: until it is revoked.
+    pub token_lifetime: Option<Duration>,
 }
 
 /// What is logged.
@@ -212,6 +214,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
         numbers,
         callers,
         jwt,
+        token_lifetime: Some(settings.tokens.lifetime.0).filter(|lifetime| !lifetime.is_zero()),
     })
 }
 

@@ -9,12 +9,12 @@ use std::{
 use secrecy::ExposeSecret;
 use url::Url;
 
-use super::settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings};
+use super::settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings, QuotaSettings};
 use crate::{
     domain::{
-        caller::{Caller, Token},
+        caller::{self, Caller, Token},
         ids::{CallerName, NumberName},
-        principal::{Grant, NumberScope},
+        principal::{AdminRight, Grant, NumberScope},
         quota::Quota,
         recipient::PhoneNumber,
         secret::{NumberKey, TokenHash, WebhookSecret, WebhookUrl},
@@ -89,6 +89,7 @@ fn number(settings: NumberSettings, public_url: Option<&Url>, exposed: Option<&P
         });
         token.map_err(|error| note("webhook_token", error)).ok()
     });
+    let quota = quota(settings.quota);
     let pacing = pacing(settings.pace).map_err(|error| note("pace", error)).unwrap_or_default();
     let webhook = path_token.map(|(path_token, url)| WebhookDoor { path_token, secrets, url });
     match (name, key) {
@@ -107,7 +108,7 @@ fn number(settings: NumberSettings, public_url: Option<&Url>, exposed: Option<&P
                 disabled: false,
                 webhook,
                 pacing,
-                quota: Quota::NONE,
+                quota,
                 read_back,
                 source: Source::Declared,
             })
@@ -135,6 +136,10 @@ fn pacing(settings: PaceSettings) -> Result<Pacing, String> {
     Ok(pacing)
 }
 
+const fn quota(QuotaSettings { per_minute, per_day }: QuotaSettings) -> Quota {
+    Quota { per_minute, per_day }
+}
+
 /// The callers that are well formed; everything wrong with the others is noted. `declared` holds the names of all numbers,
 /// whatever else is wrong with them.
 pub(super) fn callers(
@@ -144,6 +149,7 @@ pub(super) fn callers(
 ) -> Vec<Caller> {
     let mut names = HashSet::new();
     let mut hashes = HashSet::new();
+    let mut identities = HashSet::new();
     let mut callers = Vec::new();
     for settings in settings {
         let place = format!("caller {:?}", settings.name);
@@ -159,11 +165,30 @@ pub(super) fn callers(
             Some(Token::of(hash))
         });
         let tokens = tokens.collect();
+        let known = settings.identities.iter().filter_map(|text| {
+            let identity = caller::identity(text).map_err(|error| note(&format!("identities: {error}"))).ok()?;
+            if !identities.insert(identity.clone()) {
+                note(&format!("identities: {identity:?} is there twice"));
+            }
+            Some(identity)
+        });
+        let known = known.collect();
+        let admin = settings.admin.iter().filter_map(|text| {
+            text.parse::<AdminRight>().map_err(|error| note(&format!("admin: {text:?} {error}"))).ok()
+        });
+        let admin = admin.collect();
         let grants = settings.grants.into_iter();
         let grants = grants.filter_map(|settings| grant(settings, declared).map_err(|error| note(&error)).ok());
         let grants = grants.collect();
         match CallerName::from_text(&settings.name) {
-            Ok(name) => callers.push(Caller { tokens, grants, ..Caller::named(name) }),
+            Ok(name) => callers.push(Caller {
+                tokens,
+                identities: known,
+                grants,
+                admin,
+                quota: quota(settings.quota),
+                ..Caller::named(name)
+            }),
             Err(error) => note(&format!("name: {error}")),
         }
     }
@@ -171,16 +196,19 @@ pub(super) fn callers(
 }
 
 fn grant(settings: GrantSettings, declared: &HashSet<String>) -> Result<Grant, String> {
-    let permissions = settings.permissions;
+    let GrantSettings { number, permissions, templates, recipient_prefixes } = settings;
     if permissions.is_empty() {
         return Err("grants: permissions must not be empty".to_owned());
     }
-    if settings.number == "*" {
-        return Ok(Grant::of(NumberScope::All, permissions));
-    }
-    if !declared.contains(&settings.number) {
-        return Err(format!("grants: there is no number {:?}", settings.number));
-    }
-    let name = NumberName::from_text(&settings.number).map_err(|error| format!("grants: number: {error}"))?;
-    Ok(Grant::of(NumberScope::One(name), permissions))
+    Grant::check_templates(&templates).map_err(|error| format!("grants: templates {error}"))?;
+    Grant::check_recipient_prefixes(&recipient_prefixes)
+        .map_err(|error| format!("grants: recipient_prefixes {error}"))?;
+    let numbers = if number == "*" {
+        NumberScope::All
+    } else if declared.contains(&number) {
+        NumberScope::One(NumberName::from_text(&number).map_err(|error| format!("grants: number: {error}"))?)
+    } else {
+        return Err(format!("grants: there is no number {number:?}"));
+    };
+    Ok(Grant { numbers, permissions, templates, recipient_prefixes })
 }

@@ -38,6 +38,7 @@ pub struct Settings {
     pub audit: AuditSettings,
     pub webhooks: WebhookSettings,
     pub shutdown: ShutdownSettings,
+    pub tokens: TokenSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub numbers: Vec<NumberSettings>,
@@ -192,6 +193,10 @@ sections! {
     ShutdownSettings {
         deadline: Span,
     }
+    /// `[tokens]`
+    TokenSettings {
+        lifetime: Span,
+    }
     /// `[log]`
     LogSettings {
         level: String,
@@ -237,6 +242,9 @@ pub struct NumberSettings {
     /// Which statuses told by webhook are read back, if not as `tracking.read_back` has it.
     #[serde(default)]
     pub read_back: Option<ReadBack>,
+    /// How much may be sent from it, by all callers together.
+    #[serde(default)]
+    pub quota: QuotaSettings,
 }
 
 /// The `pace` of a number.
@@ -257,27 +265,56 @@ pub struct PaceSettings {
     pub gap_jitter: Option<f64>,
 }
 
+/// The `quota` of a number or a caller.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaSettings {
+    /// Messages accepted in a minute of the clock. Without it as many as come; 0 allows none.
+    #[serde(default)]
+    pub per_minute: Option<u64>,
+    /// Messages accepted in a day in UTC. Without it as many as come; 0 allows none.
+    #[serde(default)]
+    pub per_day: Option<u64>,
+}
+
 /// One `[[callers]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallerSettings {
     /// Its stable name.
     pub name: String,
     /// SHA-256 of each of its tokens, in hexadecimal.
+    #[serde(default)]
     pub token_hashes: Vec<String>,
+    /// By what else it is known: `jwt:ISSUER/SUBJECT`, `mtls:spiffe://DOMAIN/PATH` or `mtls:dns:NAME`.
+    #[serde(default)]
+    pub identities: Vec<String>,
     /// What it may do.
     #[serde(default)]
     pub grants: Vec<GrantSettings>,
+    /// What it may administer: `numbers`, `callers`, `audit`, `outbox`, `subscriptions` or `vault` with `.view` or `.manage`
+    /// behind it.
+    #[serde(default)]
+    pub admin: Vec<String>,
+    /// How much it may send, over all numbers together.
+    #[serde(default)]
+    pub quota: QuotaSettings,
 }
 
 /// One `[[callers.grants]]`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantSettings {
     /// Name of a number, or `*`.
     pub number: String,
     /// What is allowed on it.
     pub permissions: Vec<Permission>,
+    /// Only these templates may be sent. Without any: everything.
+    #[serde(default)]
+    pub templates: Vec<String>,
+    /// Only recipients that begin like this may be sent to. Without any: everyone.
+    #[serde(default)]
+    pub recipient_prefixes: Vec<String>,
 }
 
 /// One `[[jwt]]`.

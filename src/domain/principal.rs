@@ -38,6 +38,19 @@ pub enum Permission {
     Inbox,
 }
 
+impl Permission {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Cancel => "cancel",
+            Self::Read => "read",
+            Self::Observe => "observe",
+            Self::Inbox => "inbox",
+        }
+    }
+}
+
 /// A right of one caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -64,9 +77,60 @@ pub enum NumberScope {
 }
 
 impl Grant {
+    /// Templates, or prefixes, that one grant may be narrowed to.
+    const MOST_WORDS: usize = 100;
+    const LONGEST_TEMPLATE: usize = 200;
+    const LONGEST_PREFIX: usize = 64;
+
     /// These permissions, not narrowed.
     pub const fn of(numbers: NumberScope, permissions: Vec<Permission>) -> Self {
         Self { numbers, permissions, templates: Vec::new(), recipient_prefixes: Vec::new() }
+    }
+
+    /// Checks the templates that a grant is to be narrowed to.
+    pub fn check_templates(templates: &[String]) -> Result<(), Invalid> {
+        check_words(templates, Self::LONGEST_TEMPLATE)
+    }
+
+    /// Checks the beginnings of recipients that a grant is to be narrowed to.
+    pub fn check_recipient_prefixes(prefixes: &[String]) -> Result<(), Invalid> {
+        check_words(prefixes, Self::LONGEST_PREFIX)
+    }
+}
+
+fn check_words(words: &[String], longest: usize) -> Result<(), Invalid> {
+    let fits = |word: &String| {
+        (1..=longest).contains(&word.chars().take(longest + 1).count()) && !word.chars().any(char::is_control)
+    };
+    if words.len() <= Grant::MOST_WORDS && words.iter().all(fits) {
+        Ok(())
+    } else {
+        Err(Invalid::because(format!(
+            "must be at most {} texts of 1 to {longest} characters without control characters",
+            Grant::MOST_WORDS
+        )))
+    }
+}
+
+/// As the configuration writes it.
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = match &self.numbers {
+            NumberScope::All => "*",
+            NumberScope::One(name) => name.as_str(),
+        };
+        write!(f, "{{ number = {number:?}, permissions = [")?;
+        for (index, permission) in self.permissions.iter().enumerate() {
+            write!(f, "{}\"{}\"", if index == 0 { "" } else { ", " }, permission.word())?;
+        }
+        f.write_str("]")?;
+        if !self.templates.is_empty() {
+            write!(f, ", templates = {:?}", self.templates)?;
+        }
+        if !self.recipient_prefixes.is_empty() {
+            write!(f, ", recipient_prefixes = {:?}", self.recipient_prefixes)?;
+        }
+        f.write_str(" }")
     }
 }
 
@@ -192,5 +256,24 @@ impl TryFrom<String> for AdminRight {
 impl From<AdminRight> for String {
     fn from(right: AdminRight) -> Self {
         right.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_written_as_in_the_configuration() {
+        let wide = Grant::of(NumberScope::All, vec![Permission::Send, Permission::Inbox]);
+        assert_eq!(wide.to_string(), r#"{ number = "*", permissions = ["send", "inbox"] }"#);
+        let narrow = Grant {
+            numbers: NumberScope::One(NumberName::from_text("support").unwrap()),
+            templates: vec!["order_update".to_owned(), "receipt".to_owned()],
+            recipient_prefixes: vec!["+5511".to_owned()],
+            permissions: vec![Permission::Send],
+        };
+        let text = r#"{ number = "support", permissions = ["send"], templates = ["order_update", "receipt"], recipient_prefixes = ["+5511"] }"#;
+        assert_eq!(narrow.to_string(), text);
     }
 }

@@ -9,6 +9,7 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::Invalid;
 
@@ -148,14 +149,42 @@ impl TryFrom<String> for TokenHash {
     }
 }
 
-/// A caller's token: `pgt_` and 256 random bits, so that scanners recognise one that strayed.
+/// A caller's token: `pgt_`, 256 random bits and six characters that depend on what stands before them, so that scanners
+/// recognise one that strayed and nothing else. Only the hash decides whether a token is accepted.
 pub struct CallerToken(SecretString);
+
+/// What a token begins with.
+const TOKEN_PREFIX: &str = "pgt_";
+/// 256 bits in base64.
+const TOKEN_RANDOM: usize = 43;
+const TOKEN_CHECKSUM: usize = 6;
 
 impl CallerToken {
     /// Makes a new one.
     pub fn generate(sources: &super::sources::Sources) -> Self {
-        let random = zeroize::Zeroizing::new(sources.random::<32>());
-        Self(SecretString::from(format!("pgt_{}", URL_SAFE_NO_PAD.encode(*random))))
+        let random = Zeroizing::new(sources.random::<32>());
+        let random = Zeroizing::new(URL_SAFE_NO_PAD.encode(*random));
+        // As long as the whole from the start, so that no shorter copy is left behind.
+        let mut text = String::with_capacity(TOKEN_PREFIX.len() + TOKEN_RANDOM + TOKEN_CHECKSUM);
+        text.push_str(TOKEN_PREFIX);
+        text.push_str(&random);
+        let checksum = Self::checksum(&text);
+        text.push_str(&checksum);
+        Self(SecretString::from(text))
+    }
+
+    /// Whether a text has the shape of a token and its last characters are those that belong behind the others. Older
+    /// tokens do not have it and are accepted all the same.
+    pub fn has_shape(text: &str) -> bool {
+        let Some((body, checksum)) = text.split_at_checked(TOKEN_PREFIX.len() + TOKEN_RANDOM) else { return false };
+        body.starts_with(TOKEN_PREFIX) && checksum == Self::checksum(body)
+    }
+
+    /// The first characters of the SHA-256 in base64.
+    fn checksum(body: &str) -> String {
+        let mut text = URL_SAFE_NO_PAD.encode(Sha256::digest(body.as_bytes()));
+        text.truncate(TOKEN_CHECKSUM);
+        text
     }
 
     /// What is registered instead of the token.
@@ -213,3 +242,24 @@ macro_rules! opaque_debug {
 
 opaque_debug!(NumberKey => "NumberKey(..)", TenantKey => "TenantKey(..)", WebhookUrl => "WebhookUrl(..)", WebhookSecret => "WebhookSecret(..)", TokenHash => "TokenHash(..)",
     CallerToken => "CallerToken(..)", Sealed => "Sealed(..)", Likeness => "Likeness(..)");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::sources::Sources;
+
+    #[test]
+    fn a_token_is_told_from_what_only_looks_like_one() {
+        let token = CallerToken::generate(&Sources::new(jiff::Timestamp::now, |bytes| bytes.fill(7)));
+        let text = token.expose();
+        assert_eq!(text, "pgt_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcSucb0R");
+        assert!(CallerToken::has_shape(text));
+        for index in 0..text.len() {
+            let mut changed = text.as_bytes().to_vec();
+            changed[index] = if changed[index] == b'x' { b'y' } else { b'x' };
+            assert!(!CallerToken::has_shape(std::str::from_utf8(&changed).unwrap()), "character {index}");
+            assert!(!CallerToken::has_shape(&text[..index]), "cut at {index}");
+        }
+        assert!(!CallerToken::has_shape(&format!("{text}A")));
+    }
+}

@@ -16,11 +16,11 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use self::{grpc::Services, tls::Tls};
 use crate::{
     admin::{
-        Admin,
+        Admin, AdminError,
         vault::{Custody, OpenVaultError},
     },
     api::{
-        AuditApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi, VaultApi,
+        AuditApi, CallerApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi, VaultApi,
         authenticate::AuthenticateLayer, ready::Ready,
     },
     config::{self, Config},
@@ -32,8 +32,9 @@ use crate::{
     messaging::Messaging,
     proto::{
         admin::v1::{
-            audit_service_server::AuditServiceServer, outbox_service_server::OutboxServiceServer,
-            subscription_service_server::SubscriptionServiceServer, vault_service_server::VaultServiceServer,
+            audit_service_server::AuditServiceServer, caller_service_server::CallerServiceServer,
+            outbox_service_server::OutboxServiceServer, subscription_service_server::SubscriptionServiceServer,
+            vault_service_server::VaultServiceServer,
         },
         v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
     },
@@ -92,6 +93,9 @@ pub enum StartError {
     /// The vault did not open.
     #[error(transparent)]
     Vault(#[from] OpenVaultError),
+    /// What is registered in the store does not go with the configuration.
+    #[error(transparent)]
+    Registered(#[from] AdminError),
     /// The HTTP client could not be built.
     #[error("cannot prepare calls to pilot status: {0}")]
     Upstream(String),
@@ -153,6 +157,18 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         }
     };
     let vault = custody.vault().clone();
+    let administration = Admin::new(
+        Arc::clone(&store),
+        vault.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&identity),
+        upstream.clone(),
+        sources.clone(),
+    );
+    if let Err(error) = administration.load_callers().await {
+        store.close().await;
+        return Err(error.into());
+    }
     let messaging = Messaging::new(
         Arc::clone(&store),
         upstream.clone(),
@@ -167,14 +183,6 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         tracing::warn!(recovered, "an earlier process ended in the middle of sends; they are in doubt now");
     }
     messaging.run_queue();
-    let administration = Admin::new(
-        Arc::clone(&store),
-        vault.clone(),
-        Arc::clone(&keys),
-        Arc::clone(&identity),
-        upstream.clone(),
-        sources.clone(),
-    );
     let pulses = Pulses::default();
     let reader = Reader::new(Arc::clone(&store), upstream.clone(), Arc::clone(&keys), vault.clone(), sources.clone());
     let reconciler = Reconciler::new(reader.clone(), pulses.clone(), config.tracking.read_back, config.reconcile);
@@ -191,6 +199,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let outbox = OutboxApi::new(administration.clone(), messaging.clone());
     let subscriptions = SubscriptionApi::new(administration.clone(), fanout.clone());
     let vault_api = VaultApi::new(administration.clone(), custody.clone());
+    let callers_api = CallerApi::new(administration.clone(), config.token_lifetime);
     let api = MessagingApi::new(
         messaging.clone(),
         reader,
@@ -211,7 +220,8 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         .with(AuditServiceServer::new(AuditApi::new(administration.clone())))
         .with(OutboxServiceServer::new(outbox))
         .with(SubscriptionServiceServer::new(subscriptions))
-        .with(VaultServiceServer::new(vault_api));
+        .with(VaultServiceServer::new(vault_api))
+        .with(CallerServiceServer::new(callers_api).max_decoding_message_size(longest));
     let served = match admin_listener.zip(config.admin) {
         None => vec![(grpc_listener, config.grpc, callers.and(administrators))],
         Some((listener, options)) => {

@@ -89,7 +89,12 @@ fn caller(name: &str, token: &str, number: &str, permissions: &[Permission]) -> 
     CallerSettings {
         name: name.to_owned(),
         token_hashes: vec![TokenHash::of(token).to_hex()],
-        grants: vec![GrantSettings { number: number.to_owned(), permissions: permissions.to_vec() }],
+        grants: vec![GrantSettings {
+            number: number.to_owned(),
+            permissions: permissions.to_vec(),
+            ..Default::default()
+        }],
+        ..Default::default()
     }
 }
 

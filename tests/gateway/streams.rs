@@ -332,7 +332,11 @@ async fn everyone_sees_what_is_theirs() {
     let world = World::with(two_numbers()).await;
     let mut settings: Settings = world.settings();
     settings.numbers.push(second_number(&world));
-    let on = |number: &str, permission| GrantSettings { number: number.to_owned(), permissions: vec![permission] };
+    let on = |number: &str, permission| GrantSettings {
+        number: number.to_owned(),
+        permissions: vec![permission],
+        ..Default::default()
+    };
     let mut narrow = settings.callers[2].clone();
     narrow.name = "narrow".to_owned();
     narrow.token_hashes = vec![pilotgate::domain::secret::TokenHash::of("pgt_narrow-token-for-tests").to_hex()];

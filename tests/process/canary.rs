@@ -337,11 +337,12 @@ fn debug_prints_hide_every_secret() {
         webhook_secrets: vec![inline(SECRET)],
         pace: PaceSettings::default(),
         read_back: None,
+        quota: Default::default(),
     }];
     settings.callers = vec![CallerSettings {
         name: "orders".to_owned(),
         token_hashes: vec![TokenHash::of(TOKEN).to_hex()],
-        grants: Vec::new(),
+        ..Default::default()
     }];
     settings.upstream.tenant_key = Some(inline(TENANT_KEY));
     settings.webhooks.public_url = "https://hooks.example.com".to_owned();

@@ -3,13 +3,16 @@
 //! A handler proves the right before it looks at anything else, so that nobody learns from a refusal what there is.
 
 mod audit;
+mod callers;
 mod outbox;
 mod subscriptions;
 mod vault;
 
 use tonic::{Request, Status};
 
-pub use self::{audit::AuditApi, outbox::OutboxApi, subscriptions::SubscriptionApi, vault::VaultApi};
+pub use self::{
+    audit::AuditApi, callers::CallerApi, outbox::OutboxApi, subscriptions::SubscriptionApi, vault::VaultApi,
+};
 use super::{
     connection::Connection,
     convert::admin::LONGEST_REASON,

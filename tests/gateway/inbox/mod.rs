@@ -61,11 +61,13 @@ fn config(world: &World) -> Config {
     let grant = |number: &str, permissions: &[Permission]| GrantSettings {
         number: number.to_owned(),
         permissions: permissions.to_vec(),
+        ..Default::default()
     };
     let caller = |name: &str, token: &str, grants: Vec<GrantSettings>| CallerSettings {
         name: name.to_owned(),
         token_hashes: vec![TokenHash::of(token).to_hex()],
         grants,
+        ..Default::default()
     };
     settings.callers.push(caller("desk", DESK, vec![grant("*", &[Permission::Inbox, Send, Read])]));
     let narrow = vec![grant(NUMBER, &[Permission::Inbox]), grant(SECOND, &[Observe])];

@@ -260,10 +260,12 @@ async fn everyone_lists_their_own_messages_where_they_may_read() {
         name: name.to_owned(),
         token_hashes: vec![TokenHash::of(token).to_hex()],
         grants,
+        ..Default::default()
     };
     let on = |number: &str, permissions: &[Permission]| GrantSettings {
         number: number.to_owned(),
         permissions: permissions.to_vec(),
+        ..Default::default()
     };
     use Permission::{Observe, Read, Send};
     let listing = Listing::new(|settings| {

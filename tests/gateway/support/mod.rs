@@ -98,11 +98,17 @@ impl World {
             webhook_secrets: vec![inline(&account.webhook_secret)],
             pace: PaceSettings::default(),
             read_back: None,
+            quota: Default::default(),
         }];
         let caller = |name: &str, token: &str, permissions: &[Permission]| CallerSettings {
             name: name.to_owned(),
             token_hashes: vec![TokenHash::of(token).to_hex()],
-            grants: vec![GrantSettings { number: "*".to_owned(), permissions: permissions.to_vec() }],
+            grants: vec![GrantSettings {
+                number: "*".to_owned(),
+                permissions: permissions.to_vec(),
+                ..Default::default()
+            }],
+            ..Default::default()
         };
         use Permission::{Cancel, Observe, Read, Send};
         settings.callers = vec![
@@ -319,6 +325,7 @@ pub fn second_number(world: &World) -> NumberSettings {
         webhook_secrets: Vec::new(),
         pace: PaceSettings::default(),
         read_back: None,
+        quota: Default::default(),
     }
 }
 

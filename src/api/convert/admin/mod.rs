@@ -1,6 +1,7 @@
 //! The platform team's requests and answers.
 
 mod audit;
+mod callers;
 mod outbox;
 mod pages;
 mod subscriptions;
@@ -8,6 +9,10 @@ mod vault;
 
 pub(in crate::api) use self::{
     audit::{AuditTokens, audit_query, audit_response, verified},
+    callers::{
+        caller, caller_name, caller_update, callers_page, callers_query, new_caller, new_grants, registered_caller,
+        token_issue, token_revocation, token_rotation, which_caller,
+    },
     outbox::{resolution, undecided, undecided_id, undecided_page, undecided_query},
     subscriptions::{seek, subscription, subscriptions_page, subscriptions_query, unsubscribe},
     vault::{rotation, vault},
