@@ -5,6 +5,7 @@ mod admin_port;
 mod audit;
 mod bounds;
 mod bulk;
+mod callers;
 mod cancel;
 mod carriers;
 mod connection_age;
