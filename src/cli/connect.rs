@@ -18,8 +18,9 @@ use crate::{
     cli::{errors::CliError, times},
     proto::{
         admin::v1::{
-            audit_service_client::AuditServiceClient, outbox_service_client::OutboxServiceClient,
-            subscription_service_client::SubscriptionServiceClient, vault_service_client::VaultServiceClient,
+            audit_service_client::AuditServiceClient, caller_service_client::CallerServiceClient,
+            outbox_service_client::OutboxServiceClient, subscription_service_client::SubscriptionServiceClient,
+            vault_service_client::VaultServiceClient,
         },
         v1::{inbox_service_client::InboxServiceClient, messaging_service_client::MessagingServiceClient},
     },
@@ -96,6 +97,14 @@ impl ConnectArgs {
     pub fn clients(&self) -> Result<(Client, InboxClient), CliError> {
         let connection = self.connection()?;
         Ok((MessagingServiceClient::new(connection.clone()), InboxServiceClient::new(connection)))
+    }
+
+    /// A client of the service for callers.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn callers(&self) -> Result<CallerServiceClient<Connection>, CliError> {
+        self.connection().map(CallerServiceClient::new)
     }
 
     /// A client of the service for messages that are not decided yet.

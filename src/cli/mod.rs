@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod backoff;
+pub mod callers;
 pub mod cancel;
 pub mod connect;
 pub mod demo;
@@ -71,6 +72,8 @@ enum Command {
     Get(get::Args),
     /// Cancel scheduled messages
     Cancel(cancel::Args),
+    /// Look after callers, their tokens and rights
+    Callers(callers::Args),
     /// Look after messages that are not decided yet
     Outbox(outbox::Args),
     /// Look after the subscriptions of all callers
@@ -135,6 +138,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Inbox(args) => interruptible(inbox::run(args, out)).await,
         Command::Get(args) => interruptible(get::run(args, out)).await,
         Command::Cancel(args) => interruptible(cancel::run(args, out)).await,
+        Command::Callers(args) => interruptible(callers::run(args, out)).await,
         Command::Outbox(args) => interruptible(outbox::run(args, out)).await,
         Command::Subscriptions(args) => interruptible(subscriptions::run(args, out)).await,
         Command::Audit(args) => interruptible(audit::run(*args, out)).await,
@@ -165,6 +169,7 @@ impl Command {
             Self::Inbox(args) => args.follow.connect.json,
             Self::Get(args) => args.connect.json,
             Self::Cancel(args) => args.connect.json,
+            Self::Callers(args) => args.is_json(),
             Self::Outbox(args) => args.is_json(),
             Self::Subscriptions(args) => args.is_json(),
             Self::Audit(args) => args.is_json(),
