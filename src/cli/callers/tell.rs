@@ -16,7 +16,7 @@ use crate::{
 struct Told<'a> {
     name: &'a str,
     description: &'a str,
-    state: &'static str,
+    state: &'a str,
     tokens: Vec<ToldToken<'a>>,
     identities: &'a [String],
     grants: Vec<ToldGrant<'a>>,
@@ -31,7 +31,7 @@ struct Told<'a> {
 #[derive(Serialize)]
 struct ToldToken<'a> {
     id: &'a str,
-    state: &'static str,
+    state: &'a str,
     create_time: Option<String>,
     expire_time: Option<String>,
     revoke_time: Option<String>,
@@ -40,7 +40,7 @@ struct ToldToken<'a> {
 #[derive(Serialize)]
 struct ToldGrant<'a> {
     number: &'a str,
-    permissions: Vec<&'static str>,
+    permissions: Vec<&'a str>,
     templates: &'a [String],
     recipient_prefixes: &'a [String],
 }
@@ -90,7 +90,7 @@ fn told(caller: &Caller) -> Told<'_> {
     Told {
         name: &caller.name,
         description: &caller.description,
-        state: caller.state().as_str_name(),
+        state: bare(caller.state().as_str_name(), "CALLER_STATE_"),
         tokens: caller.tokens.iter().map(told_token).collect(),
         identities: &caller.identities,
         grants: caller.grants.iter().map(told_grant).collect(),
@@ -106,7 +106,7 @@ fn told(caller: &Caller) -> Told<'_> {
 fn told_token(token: &Token) -> ToldToken<'_> {
     ToldToken {
         id: &token.id,
-        state: token.state().as_str_name(),
+        state: bare(token.state().as_str_name(), "TOKEN_STATE_"),
         create_time: token.create_time.as_ref().map(times::rfc3339),
         expire_time: token.expire_time.as_ref().map(times::rfc3339),
         revoke_time: token.revoke_time.as_ref().map(times::rfc3339),
@@ -116,7 +116,7 @@ fn told_token(token: &Token) -> ToldToken<'_> {
 fn told_grant(grant: &Grant) -> ToldGrant<'_> {
     ToldGrant {
         number: &grant.number,
-        permissions: grant.permissions().map(|permission| permission.as_str_name()).collect(),
+        permissions: grant.permissions().map(|permission| bare(permission.as_str_name(), "PERMISSION_")).collect(),
         templates: &grant.templates,
         recipient_prefixes: &grant.recipient_prefixes,
     }
@@ -152,6 +152,54 @@ fn human_grant(grant: &Grant) -> String {
     format!("{}:{}{narrowed}", grant.number, permissions.join(","))
 }
 
-fn word(name: &str, prefix: &str) -> String {
-    name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
+/// The contract's word without its prefix.
+fn bare(name: &'static str, prefix: &str) -> &'static str {
+    name.strip_prefix(prefix).unwrap_or(name)
+}
+
+fn word(name: &'static str, prefix: &str) -> String {
+    bare(name, prefix).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::admin::v1::{CallerState, Quota, TokenState};
+
+    fn caller() -> Caller {
+        let token = Token { id: "0a1b2c3d4e5f".to_owned(), state: TokenState::Live.into(), ..Token::default() };
+        let grant = Grant {
+            number: "support".to_owned(),
+            permissions: vec![Permission::Send.into(), Permission::Read.into()],
+            templates: vec!["order_update".to_owned()],
+            recipient_prefixes: vec!["+55".to_owned()],
+        };
+        Caller {
+            name: "shop".to_owned(),
+            state: CallerState::Disabled.into(),
+            tokens: vec![token],
+            grants: vec![grant],
+            admin_rights: vec!["callers.view".to_owned()],
+            quota: Some(Quota { per_minute: None, per_day: Some(9) }),
+            etag: "5".to_owned(),
+            ..Caller::default()
+        }
+    }
+
+    #[test]
+    fn a_caller_as_json() {
+        let expected = concat!(
+            r#"{"name":"shop","description":"","state":"DISABLED","tokens":[{"id":"0a1b2c3d4e5f","state":"LIVE","#,
+            r#""create_time":null,"expire_time":null,"revoke_time":null}],"identities":[],"grants":[{"number":"support","#,
+            r#""permissions":["SEND","READ"],"templates":["order_update"],"recipient_prefixes":["+55"]}],"#,
+            r#""admin_rights":["callers.view"],"quota":{"per_minute":null,"per_day":9},"declared":false,"etag":"5","#,
+            r#""create_time":null,"update_time":null}"#
+        );
+        assert_eq!(serde_json::to_string(&told(&caller())).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_grant_is_told_as_it_is_given() {
+        assert_eq!(human_grant(&caller().grants[0]), "support:send,read/template=order_update/to=+55");
+    }
 }
