@@ -101,12 +101,19 @@ fn the_configuration_shown_is_one() {
         .replace("/run/secrets/support.key", key.to_str().unwrap())
         .replace("{ env = \"SUPPORT_WEBHOOK_TOKEN\" }", &format!("{{ file = \"{}\" }}", path_token(directory.path())))
         .replace("{ env = \"SUPPORT_WEBHOOK_SECRET\" }", &format!("{{ file = \"{}\" }}", key.display()))
-        .replace("<the hash that `pilotgate token` printed>", &hash);
+        .replace("<the hash that `pilotgate token` printed>", &hash)
+        .replace("<another hash>", &"cd".repeat(32));
     let file = directory.path().join("pilotgate.toml");
     fs::write(&file, config).unwrap();
     let config = pilotgate::config::load(&file).unwrap();
     assert_eq!(config.numbers[0].name.as_str(), "support");
-    assert_eq!(config.callers[0].grants[0].permissions.len(), 3);
+    assert_eq!(config.numbers[0].quota.per_day, Some(100_000));
+    let [grant] = &config.callers[0].grants[..] else { panic!("one grant") };
+    let text = r#"{ number = "support", permissions = ["send", "cancel", "read"], templates = ["order_update"], recipient_prefixes = ["+55"] }"#;
+    assert_eq!(grant.to_string(), text);
+    let rights: Vec<String> = config.callers[1].admin.iter().map(ToString::to_string).collect();
+    assert_eq!(rights, ["callers.manage", "outbox.manage"]);
+    assert_eq!(config.callers[1].quota.per_minute, Some(60));
 }
 
 fn path_token(directory: &Path) -> String {
