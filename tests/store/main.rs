@@ -4,6 +4,8 @@
 #[macro_use]
 mod conformance;
 mod batch;
+mod custody;
+mod custody_kill;
 mod directory;
 mod fixtures;
 mod kill;
