@@ -37,4 +37,5 @@ mod subscriptions;
 mod support;
 mod tls;
 mod undecided;
+mod vault;
 mod wire;

@@ -295,22 +295,24 @@ async fn what_is_tampered_with_is_named_and_hides_nothing_else() {
     rotate(&before).await.unwrap();
     store.close().await;
 
-    let tamper = |sql: &str| {
-        let database = rusqlite::Connection::open(place.place.path().join("pilotgate.db")).unwrap();
-        let changed = database.execute(sql, []).unwrap();
-        assert_eq!(changed, 1, "{sql}");
+    let database = rusqlite::Connection::open(place.place.path().join("pilotgate.db")).unwrap();
+    let tamper = |sql: &str| assert_eq!(database.execute(sql, []), Ok(1), "{sql}");
+    let flip = |table: &str, column: &str, which: &str, at: usize| {
+        let read = format!("SELECT {column} FROM {table} WHERE {which}");
+        let mut bytes: Vec<u8> = database.query_row(&read, [], |row| row.get(0)).unwrap();
+        bytes[at] ^= 1;
+        let write = format!("UPDATE {table} SET {column} = ?1 WHERE {which}");
+        assert_eq!(database.execute(&write, [bytes]), Ok(1), "{write}");
     };
     // One byte; another name; another version; another record's bytes; cut; under a key that nobody has.
-    tamper("UPDATE records SET sealed = substr(sealed, 1, length(sealed) - 1) || x'00' WHERE name = 'n0'");
+    flip("records", "sealed", "name = 'n0'", 50);
     tamper("UPDATE records SET name = 'moved' WHERE name = 'n1'");
     tamper("UPDATE records SET version = version + 1 WHERE name = 'n2'");
     tamper("UPDATE records SET sealed = (SELECT sealed FROM records WHERE name = 'n4') WHERE name = 'n3'");
     tamper("UPDATE records SET sealed = x'0102' WHERE name = 'n5'");
-    tamper("UPDATE records SET sealed = x'01' || x'0011223344556677' || substr(sealed, 10) WHERE name = 'n6'");
-    tamper(
-        "UPDATE outbox SET body = substr(body, 1, 40) || x'00' || substr(body, 42)
-         WHERE seq = (SELECT min(seq) FROM outbox)",
-    );
+    flip("records", "sealed", "name = 'n6'", 1);
+    flip("outbox", "body", "seq = (SELECT min(seq) FROM outbox)", 40);
+    drop(database);
 
     let store = place.open().await;
     let after = custody(&store, Options::default(), place.place.path()).await.unwrap();

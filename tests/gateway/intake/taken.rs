@@ -20,7 +20,6 @@ use pilotgate::{
     tracking::{Intake, IntakeError, Options, Pulses, Tracking},
     vault::{RootKey, Vault},
 };
-use secrecy::SecretString;
 use serde_json::json;
 
 use super::{inbound, received};
@@ -37,7 +36,7 @@ async fn what_is_taken_needs_no_signature_and_is_known_by_webhook_too() {
     let now = move || Timestamp::from_second(ticking.load(Ordering::Relaxed)).unwrap();
     let sources = Sources::new(now, |bytes| bytes.fill(7));
     let keys = Arc::new(KeyRing::of(config.numbers, None));
-    let root_key = RootKey::from_text(&SecretString::from("ab01".repeat(16))).unwrap();
+    let root_key = RootKey::generate(&Sources::system());
     let vault = Vault::open(&root_key, sources.clone());
     let options = Options { read_back: ReadBack::Never, unattributed_after: Duration::from_secs(600) };
     let tracking = Tracking::new(Arc::clone(&store), keys, vault, sources, options, Pulses::default());

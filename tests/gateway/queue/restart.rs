@@ -7,6 +7,7 @@ use pilotgate::{
     domain::sources::Sources,
     proto::v1::MessageStatus::{Pending, Queued},
     server,
+    vault::RootKey,
 };
 use secrecy::SecretString;
 
@@ -14,6 +15,9 @@ use super::{ALL, alone, checked, eager};
 use crate::support::{
     READER, World, client, follow, from_earliest, get, key, message_until, queued, send, text, trails, until,
 };
+
+const RIGHT: &str = "bbff3bda40f691e585f90f39e0d59a011ef015f4209b1232856ac57fcd13babe";
+const WRONG: &str = "0c53aba685f85949336d2f0682f3127b22628fa4a1d344a24f7b0662faca264d";
 
 /// The files of the data directory that hold this text.
 fn holding(directory: &Path, text: &str) -> Vec<String> {
@@ -68,7 +72,7 @@ async fn a_full_queue_is_drained_after_a_restart() {
 async fn only_the_root_key_of_the_queue_opens_it() {
     let world = World::new().await;
     let settings = eager(&world);
-    let (right, wrong) = ("0123456789abcdef".repeat(4), "fedcba9876543210".repeat(4));
+    let (right, wrong) = (RIGHT.to_owned(), WRONG.to_owned());
     let down = world.down().await;
     let gateway = alone(under(&settings, &right)).await;
     let mut before = client(&gateway).await;
@@ -78,14 +82,17 @@ async fn only_the_root_key_of_the_queue_opens_it() {
 
     // Another one, and one that is made because none is given.
     for settings in [under(&settings, &wrong), settings.clone()] {
-        let directory = settings.store.directory.display().to_string();
         let Err(error) = server::start(checked(settings), Sources::system()).await else { panic!("it started") };
+        let told = error.to_string();
+        let given = told.split_once("the key given is ").unwrap().1.split_once(", ").unwrap().0;
+        assert_eq!(given.len(), 16);
         assert_eq!(
-            error.to_string(),
+            told,
             format!(
-                "the root key does not open the bodies of queued messages in {directory}: sealed under another root \
-                 key; start with the root key that they were sealed under (vault.root_key, by default the file \
-                 root.key in the data directory)"
+                "the root key does not open what the store is sealed under: the key given is {given}, the store is \
+                 sealed under {}; start with that one (vault.root_key, by default the file root.key in the data \
+                 directory), or name it in vault.previous_root_keys to go over to the one given",
+                RootKey::from_text(&right.as_str().into()).unwrap().id()
             )
         );
         assert!(!format!("{error} {error:?}").contains(&wrong));
@@ -98,8 +105,10 @@ async fn only_the_root_key_of_the_queue_opens_it() {
     assert_eq!(trails(&mut frames, 5).await[&id], ALL);
     drop((frames, client));
     gateway.shutdown().await;
-    // An empty queue needs no particular key.
-    let gateway = world.gateway_with(checked(under(&settings, &wrong))).await;
+    // Another one does, if it is told the one before.
+    let mut settings = under(&settings, &wrong);
+    settings.vault.previous_root_keys = vec![SecretRef::Inline(SecretString::from(right))];
+    let gateway = world.gateway_with(checked(settings)).await;
     world.end((), gateway).await;
 }
 
