@@ -22,7 +22,7 @@ use crate::{
 /// Tells the process to be killed which directory to work in.
 const DIRECTORY: &str = "PILOTGATE_TEST_CUSTODY_DIRECTORY";
 
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_it_is_killed_everything_can_be_read() {
