@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Sqlite,
     conformance::Backend,
-    custody::{assert_readable, custody, fill, reseal_until, rotate, status},
+    custody::{assert_readable, custody, fill, reseal_until, rotate, settled, status},
 };
 
 /// Tells the process to be killed which directory to work in.
@@ -49,7 +49,7 @@ async fn whenever_it_is_killed_everything_can_be_read() {
         rotations += usize::from(current != last);
         last = current;
         if round % 4 == 3 {
-            let done = reseal_until(&found, |state| state.keys.len() == 1).await;
+            let done = reseal_until(&found, settled).await;
             assert_eq!(done.keys[0].id, current);
             assert_readable(&store, &found).await;
         }

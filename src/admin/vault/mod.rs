@@ -49,8 +49,9 @@ struct Inner {
 }
 
 /// What this process has seen.
-#[derive(Default)]
 struct Seen {
+    /// When it began.
+    opened: Instant,
     /// Places under an earlier key that cannot be read, so that they are not tried for ever.
     unreadable: HashMap<Place, KeyId>,
     /// When a key was replaced.
@@ -64,7 +65,7 @@ pub struct VaultState {
     pub current: KeyId,
     /// Where that one comes from.
     pub origin: Origin,
-    /// What is sealed under which key; the known ones, and those that something names.
+    /// What is sealed under which key, the current one first.
     pub keys: Vec<KeyUse>,
     /// Whether something is still to be sealed anew.
     pub resealing: bool,
@@ -119,10 +120,7 @@ impl Custody {
     async fn state(&self) -> Result<VaultState, AdminError> {
         let Inner { store, vault, source, .. } = &*self.0;
         let current = vault.current();
-        let mut keys = Vec::new();
-        for id in std::iter::once(current).chain(vault.earlier()) {
-            keys.push(KeyUse { id, known: true, records: 0, bodies: 0 });
-        }
+        let mut keys = vec![KeyUse { id: current, known: true, records: 0, bodies: 0 }];
         for count in store.seal_counts().await? {
             let id = KeyId(count.key_id);
             let used = KeyUse { id, known: vault.knows(id), records: count.records, bodies: count.bodies };
@@ -159,6 +157,12 @@ impl Custody {
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn begun() -> Self {
+        Self { opened: Instant::now(), unreadable: HashMap::new(), replaced: HashMap::new() }
     }
 }
 

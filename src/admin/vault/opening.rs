@@ -76,7 +76,7 @@ impl Custody {
         let vault = with_digest_key(&*store, vault, &records, &sources).await?;
         keep_earlier(&*store, &vault, &records, &found, &sources).await?;
         let turn = tokio::sync::Mutex::new(());
-        let (wake, seen) = (tokio::sync::Notify::new(), std::sync::Mutex::new(Seen::default()));
+        let (wake, seen) = (tokio::sync::Notify::new(), std::sync::Mutex::new(Seen::begun()));
         Ok(Self(Arc::new(Inner { store, vault, source, sources, turn, wake, seen })))
     }
 }

@@ -25,8 +25,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// There is nothing to do until somebody says so.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
-/// How long a key is kept after it was replaced, though nothing is under it: bodies that were sealed or read under it just
-/// before may be on their way. Longer than any lease and any wait for the store.
+/// How long a key is kept after it was replaced, though nothing is under it: bodies that were sealed under it just before
+/// may be on their way to the store. It is known for as long after the start, for bodies that were read before they were
+/// sealed anew and wait for their turn. Longer than any lease and any wait for the store.
 const KEEP: Duration = Duration::from_secs(600);
 
 /// What a step came to.
@@ -93,11 +94,11 @@ impl Custody {
         let readable = records.iter().filter(|record| {
             record.key.kind == RecordKind::RootKey && vault.unseal(&place(record), &record.sealed).is_ok()
         });
-        let needed = |id: KeyId| {
-            let replaced = self.seen().replaced.get(&id).copied();
-            used.contains(&id) || replaced.is_some_and(|at| Instant::now().duration_since(at) < KEEP)
-        };
-        let unneeded: Vec<_> = vault.earlier().into_iter().filter(|id| !needed(*id)).collect();
+        let fresh = |since: Option<Instant>| since.is_some_and(|since| Instant::now().duration_since(since) < KEEP);
+        let replaced = |id: KeyId| self.seen().replaced.get(&id).copied();
+        // What was sealed before this process began is on disk or nowhere.
+        let unneeded: Vec<_> =
+            vault.earlier().into_iter().filter(|id| !used.contains(id) && !fresh(replaced(*id))).collect();
         // One that came back into use needs no record either.
         let without_use: Vec<_> = unneeded.iter().copied().chain([vault.current()]).map(record_of).collect();
         let removals: Vec<_> = readable
@@ -111,7 +112,8 @@ impl Custody {
             // A conflict is looked at again later.
             store.change(Change { removals, audit, ..Change::default() }).await?;
         }
-        for id in unneeded {
+        let opened = self.seen().opened;
+        for id in unneeded.into_iter().filter(|id| !fresh(replaced(*id).or(Some(opened)))) {
             vault.forget(id);
         }
         Ok(())
