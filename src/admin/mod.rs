@@ -6,12 +6,15 @@
 
 mod audit;
 mod callers;
+mod numbers;
 mod records;
+mod rotation;
 pub mod vault;
 
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio_util::task::TaskTracker;
 
 pub use self::{
     audit::{AuditPage, Verified},
@@ -46,6 +49,8 @@ pub struct Admin {
     pub(crate) sources: Sources,
     /// The callers that cannot be read. Who holds it changes callers.
     pub(crate) callers: Arc<Mutex<callers::Unreadable>>,
+    /// What has to come to its end even if nobody waits for it.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Admin {
@@ -59,7 +64,17 @@ impl Admin {
         sources: Sources,
     ) -> Self {
         let records = Records::new(Arc::clone(&store), vault.clone(), sources.clone());
-        Self { records, store, keys, identity, vault, upstream, sources, callers: Arc::default() }
+        Self {
+            records,
+            store,
+            keys,
+            identity,
+            vault,
+            upstream,
+            sources,
+            callers: Arc::default(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Notes in the audit log that an act was refused, and hands the refusal on.

@@ -165,7 +165,11 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         upstream.clone(),
         sources.clone(),
     );
-    if let Err(error) = administration.load_callers().await {
+    let loaded = match administration.load_numbers().await {
+        Ok(()) => administration.load_callers().await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = loaded {
         store.close().await;
         return Err(error.into());
     }
@@ -245,6 +249,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         ("ending what goes by credentials that end", tokio::spawn(Arc::clone(&identity).run_ends(draining.clone()))),
         ("telling what is unattributed", tokio::spawn(tracking.clone().run_unattributed(draining.clone()))),
         ("reading back", tokio::spawn(reconciler.clone().run(draining.clone()))),
+        ("changing keys", tokio::spawn(administration.clone().run_rotations(draining.clone()))),
         ("making checkpoints of the audit log", tokio::spawn(administration.clone().run_checkpoints(draining.clone()))),
         ("sealing anew", tokio::spawn(custody.run_resealing(draining.clone()))),
         ("looking after the webhooks", tokio::spawn(registration.clone().run(draining.clone()))),
@@ -305,6 +310,11 @@ impl Gateway {
     /// The registered numbers.
     pub const fn keys(&self) -> &Arc<KeyRing> {
         &self.keys
+    }
+
+    /// What the platform team does, for whoever runs in the same process.
+    pub const fn administration(&self) -> &Admin {
+        &self.administration
     }
 
     /// How much has been written to the store.
