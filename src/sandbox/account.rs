@@ -145,11 +145,12 @@ pub async fn list(Ext(state): Ext<Shared>, call: Call) -> Result<Response, ApiEr
     }
     let numbers = held(&state.numbers).live();
     let keyring = held(&state.keyring);
+    let reveal = call.switches.reveal_keys;
     let row = |n: &super::numbers::Number| {
         let key = keyring.of(&Scope::Number(n.id.clone()))?;
         Some(json!({
             "numberId": n.id, "number": n.digits, "displayName": n.name, "keyId": key.id,
-            "keyLast4": key.last4(), "key": key.secret, "revealable": true,
+            "keyLast4": key.last4(), "key": reveal.then_some(key.secret), "revealable": reveal,
         }))
     };
     Ok(ok(numbers.iter().filter_map(row).collect::<Value>()))

@@ -23,6 +23,7 @@ pub enum Operation {
     Status,
     Cancel,
     History,
+    Keys,
     Other,
 }
 
@@ -34,6 +35,7 @@ impl Operation {
             ("POST", "/messages/send") => Self::Send,
             ("DELETE", "/messages/cancel") => Self::Cancel,
             ("GET", "/messages/history") => Self::History,
+            ("POST", "/api-keys" | "/api-keys/regenerate") => Self::Keys,
             ("GET", path) => match path.strip_prefix("/messages/") {
                 Some(id) if !id.is_empty() && !reads.contains(&id) => Self::Status,
                 _ => Self::Other,

@@ -37,6 +37,8 @@ pub enum On {
     Cancel,
     /// `GET /v1/messages/history`.
     History,
+    /// `POST /v1/api-keys` and `POST /v1/api-keys/regenerate`.
+    Keys,
     /// A delivery.
     Webhook,
     /// Every request under `/v1`.
@@ -130,7 +132,7 @@ impl Fault {
             On::Any => true,
             On::Webhook => self.kind.on_webhook() || self.kind == FaultKind::Delay,
             On::Send => !self.kind.on_webhook(),
-            On::Status | On::Cancel | On::History => {
+            On::Status | On::Cancel | On::History | On::Keys => {
                 !self.kind.on_webhook() && self.kind != FaultKind::WebhookBeforeReply
             }
         };
@@ -157,6 +159,7 @@ impl Fault {
             (On::Status, Some(o)) => o == Operation::Status,
             (On::Cancel, Some(o)) => o == Operation::Cancel,
             (On::History, Some(o)) => o == Operation::History,
+            (On::Keys, Some(o)) => o == Operation::Keys,
             (On::Webhook, o) => o.is_none(),
             (_, None) => false,
         }

@@ -169,7 +169,7 @@ fn strike(
             let listed = json.and_then(|j| j["messageIds"].as_array());
             listed.map_or(vec![], |l| l.iter().filter_map(Value::as_str).collect())
         }
-        Operation::Send | Operation::History | Operation::Other => vec![],
+        Operation::Send | Operation::History | Operation::Keys | Operation::Other => vec![],
     };
     let mut recipients: Vec<String> = recipient.into_iter().collect();
     {

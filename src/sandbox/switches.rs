@@ -206,6 +206,8 @@ pub struct Switches {
     pub tenant_key_may_send: bool,
     /// Guess: `GET /v1/api-keys` lists masked rows to a number key instead of a 403.
     pub number_key_lists_keys: bool,
+    /// Guess: `GET /v1/api-keys` shows the keys themselves; those of old numbers it is said not to.
+    pub reveal_keys: bool,
     /// Ours: how late the answer to recipient `…0016` comes.
     pub slow_answer_ms: u64,
     /// Ours: false turns the built-in recipient endings off (for load tests).
@@ -252,6 +254,7 @@ impl Default for Switches {
             paid_plan: true,
             tenant_key_may_send: false,
             number_key_lists_keys: false,
+            reveal_keys: true,
             slow_answer_ms: 5_000,
             recipient_endings: true,
             timelines: BTreeMap::new(),

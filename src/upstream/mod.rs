@@ -130,11 +130,6 @@ impl Upstream {
         })
     }
 
-    /// Longest time for one call.
-    pub const fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// How many calls run at once.
     pub const fn max_in_flight(&self) -> usize {
         self.max_in_flight

@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use pilotgate::{
-    config,
+    config::{self, Log},
     domain::{
         audit::Act,
         ids::{CallerName, MessageId, NumberName, RequestId},
@@ -29,7 +29,7 @@ use pilotgate::{
         sources::Sources,
         status::Status,
     },
-    server,
+    server::{self, logging},
     store::{
         self, Accepted, AuditEnds, AuditQuery, AuditRecord, Change, Changed, Checked, Checkpoint, Claimed, Commit,
         Committed, Draft, DueChecks, Entry, Expired, Expiry, Hasten, Hastened, Key, Lease, LeaseEnd, LeaseSettled,
@@ -41,11 +41,14 @@ use pilotgate::{
 };
 use tokio::sync::watch;
 
+use crate::rotation;
+
 /// The name of the test that a doomed gateway runs as.
 pub const TEST: &str = "doomed::serve_until_the_moment";
 /// Tells it its configuration...
 pub const CONFIG: &str = "PILOTGATE_CHAOS_DOOMED_CONFIG";
-/// ...and when to die: `before settle 2` is right before the second call of `settle`.
+/// ...and when to die: `before settle 2` is right before the second call of `settle`. `fail change 2 5` is not to die: the
+/// second call of `change` fails, and so do the four behind it.
 pub const MOMENT: &str = "PILOTGATE_CHAOS_DOOMED_MOMENT";
 
 /// Not a test by itself: what a doomed gateway does. Anywhere else it returns at once.
@@ -60,7 +63,12 @@ async fn serve_until_the_moment() {
     let config = config::load(config.as_ref()).unwrap();
     let store = store::open(config.store.clone()).await.unwrap();
     let store = Doomed { store, moment: moment.parse().unwrap(), calls: AtomicUsize::new(0) };
+    let log = Log { level: rotation::LOG.to_owned(), ..config.log.clone() };
     let mut gateway = server::start_over(Arc::new(store), config, Sources::system()).await.unwrap();
+    if env::var_os(rotation::NUMBERS).is_some() {
+        logging::install(&log).unwrap();
+        tokio::spawn(rotation::rotate_all(gateway.administration().clone(), Arc::clone(gateway.keys())));
+    }
     panic!("it failed before its moment: {}", gateway.failed().await);
 }
 
@@ -77,13 +85,22 @@ enum Call {
     /// One that leased something; others come as often as they like.
     Lease,
     SettleLease,
+    Change,
 }
 
 struct Moment {
-    before: bool,
+    when: When,
     call: Call,
     /// Counted from 1.
     turn: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Before,
+    After,
+    /// So many times.
+    Fail(usize),
 }
 
 impl FromStr for Moment {
@@ -91,15 +108,22 @@ impl FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let words: Vec<_> = text.split(' ').collect();
-        let [when @ ("before" | "after"), call, turn] = words[..] else { return Err(text.to_owned()) };
+        let number = |word: &str| word.parse().map_err(|_| word.to_owned());
+        let (when, call, turn) = match words[..] {
+            ["before", call, turn] => (When::Before, call, turn),
+            ["after", call, turn] => (When::After, call, turn),
+            ["fail", "change", turn, times] => (When::Fail(number(times)?), "change", turn),
+            _ => return Err(text.to_owned()),
+        };
         let call = match call {
             "accept" => Call::Accept,
             "settle" => Call::Settle,
             "lease" => Call::Lease,
             "settle_lease" => Call::SettleLease,
+            "change" => Call::Change,
             other => return Err(other.to_owned()),
         };
-        Ok(Self { before: when == "before", call, turn: turn.parse().map_err(|_| turn.to_owned())? })
+        Ok(Self { when, call, turn: number(turn)? })
     }
 }
 
@@ -111,7 +135,8 @@ struct Doomed {
 
 impl Doomed {
     fn pass(&self, before: bool, call: Call) {
-        let here = self.moment.before == before && self.moment.call == call;
+        let when = if before { When::Before } else { When::After };
+        let here = self.moment.when == when && self.moment.call == call;
         if here && self.calls.fetch_add(1, Ordering::Relaxed) + 1 == self.moment.turn {
             die();
         }
@@ -174,7 +199,16 @@ impl Store for Doomed {
     }
 
     async fn change(&self, change: Change) -> Result<Changed, StoreError> {
-        self.store.change(change).await
+        if let When::Fail(times) = self.moment.when {
+            let turn = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+            if (self.moment.turn..self.moment.turn + times).contains(&turn) {
+                return Err(StoreError::Failed("as it was told to".to_owned()));
+            }
+        }
+        self.pass(true, Call::Change);
+        let changed = self.store.change(change).await;
+        self.pass(false, Call::Change);
+        changed
     }
 
     async fn sealed_under(&self, key_id: [u8; 8], limit: usize) -> Result<Vec<(Place, Sealed)>, StoreError> {

@@ -17,6 +17,7 @@ mod outage;
 mod place;
 mod plan;
 mod rolling;
+mod rotation;
 mod storm;
 mod subscriber;
 mod webhooks;

@@ -44,6 +44,10 @@ pub struct House {
     pub doors: Doors,
     /// Further lines of `[store]`.
     pub store: &'static str,
+    /// Further lines of `[upstream]`.
+    pub upstream: String,
+    /// The numbers are not in the configuration: whoever runs the gateway registers them.
+    pub undeclared: bool,
     /// Further sections.
     pub sections: String,
 }
@@ -107,7 +111,7 @@ impl Place {
         let place = Self { grpc: free_port(), http: free_port(), directory };
         let config = format!(
             "[grpc]\nlisten = \"{grpc}\"\n[http]\nlisten = \"{http}\"\n\
-             [upstream]\nbase_url = \"{upstream}\"\ntimeout = \"5s\"\nmax_in_flight = 128\n\
+             [upstream]\nbase_url = \"{upstream}\"\ntimeout = \"5s\"\nmax_in_flight = 128\n{upstream_lines}\
              [store]\ndirectory = \"{directory}/data\"\n{store}\
              [messaging]\nretry_first = \"10ms\"\nretry_longest = \"100ms\"\nrepeat_wait = \"2s\"\n\
              [breaker]\nhost_first = \"20ms\"\nhost_longest = \"200ms\"\nnumber_first = \"5ms\"\nnumber_longest = \"50ms\"\n\
@@ -120,13 +124,19 @@ impl Place {
             directory = place.directory.path().display(),
             token = TokenHash::of(TOKEN).to_hex(),
             store = house.store,
+            upstream_lines = house.upstream,
             sections = house.sections,
-            numbers = keys.iter().enumerate().map(|(index, key)| number(index, key, house.doors)).collect::<String>(),
+            numbers = if house.undeclared { String::new() } else { numbers(keys, house.doors) },
         );
         let mut file = fs::OpenOptions::new();
         let file = file.write(true).create_new(true).mode(0o600).open(place.config());
         std::io::Write::write_all(&mut file.unwrap(), config.as_bytes()).unwrap();
         place
+    }
+
+    /// A file that is not there at first.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     pub fn config(&self) -> PathBuf {
@@ -141,8 +151,13 @@ impl Place {
 
     /// A gateway that kills itself at that moment.
     pub fn serve_until(&self, moment: &str) -> Gateway {
+        self.serve_with(moment, &[])
+    }
+
+    /// The same, which is told something else in its environment.
+    pub fn serve_with(&self, moment: &str, told: &[(&str, &str)]) -> Gateway {
         let mut program = Command::new(env::current_exe().unwrap());
-        program.args(["--exact", doomed::TEST, "--nocapture"]);
+        program.args(["--exact", doomed::TEST, "--nocapture"]).envs(told.iter().copied());
         self.spawn(program.env(doomed::CONFIG, self.config()).env(doomed::MOMENT, moment))
     }
 
@@ -156,9 +171,14 @@ impl Place {
         self.directory.path().join("gateway.log")
     }
 
-    /// The end of what the gateways wrote.
+    /// What the gateways wrote.
+    pub fn whole_log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// The end of it.
     pub fn log(&self) -> String {
-        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let text = self.whole_log();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
@@ -189,6 +209,10 @@ impl Place {
 /// The name of a number.
 pub fn number_name(index: usize) -> String {
     format!("shop-{index}")
+}
+
+fn numbers(keys: &[&str], doors: Doors) -> String {
+    keys.iter().enumerate().map(|(index, key)| number(index, key, doors)).collect()
 }
 
 /// The configuration of a number. Its pace is one from which it recovers soon: every 429 halves it.
@@ -234,6 +258,11 @@ impl Gateway {
         assert!(kill.unwrap().success());
         let ended = eventually("the gateway ends", async || self.process.try_wait().unwrap()).await;
         assert!(ended.success(), "{ended}\n{}", place.log());
+    }
+
+    /// Whether it has died or ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
     }
 
     /// Waits for its death.

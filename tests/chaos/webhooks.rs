@@ -75,7 +75,7 @@ fn house(doors: Doors, per_second: f64) -> House {
          [reconcile]\nper_second = {per_second:?}\nin_flight = {IN_FLIGHT}\nfirst = \"200ms\"\nsilence = \"1s\"\n\
          longest = \"{LONGEST:?}\"\nread_first = \"200ms\"\nclaim_retry = \"50ms\"\n"
     );
-    House { doors, store: "recent = 64\n", sections }
+    House { doors, store: "recent = 64\n", sections, ..House::default() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

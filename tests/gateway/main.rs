@@ -29,6 +29,7 @@ mod retention;
 mod retention_size;
 mod retries;
 mod rights;
+mod rotation;
 mod send;
 mod status;
 mod stream_ends;

@@ -37,6 +37,24 @@ async fn regeneration_kills_the_old_key() {
 }
 
 #[tokio::test]
+async fn keys_may_be_hidden_and_their_change_may_go_unanswered() {
+    let rig = rig().await;
+    rig.switch(json!({ "reveal_keys": false })).await;
+    rig.fault(json!({ "on": "keys", "kind": "drop_reply", "times": 1 })).await;
+    let body = Some(json!({ "whatsappNumberId": META }));
+    let url = format!("{}/v1/api-keys", rig.sandbox.base_url());
+    let unanswered = rig.client.post(url).header("x-api-key", &rig.tenant_key).json(&body).send().await;
+    assert!(unanswered.is_err(), "{unanswered:?}");
+    assert_eq!(rig.send(text_to(PHONE)).await.status, 401, "it was carried out");
+    let rows = rig.call("GET", "/v1/api-keys", &rig.tenant_key, None).await.json();
+    let row = &rows[0];
+    assert_eq!((&row["key"], &row["revealable"]), (&Value::Null, &json!(false)));
+    let now = rig.sandbox.account().numbers[0].key.clone();
+    assert_eq!(row["keyLast4"], now[now.len() - 4..]);
+    assert_eq!(rig.call("POST", "/v1/api-keys", &rig.tenant_key, body).await.status, 201);
+}
+
+#[tokio::test]
 async fn scopes_and_unknown_paths() {
     let rig = rig().await;
     let tenant = |method, path: &'static str| rig.call(method, path, &rig.tenant_key, Some(text_to(PHONE)));

@@ -144,3 +144,19 @@ fn grace_left(now: Timestamp, rotation: &Rotation) -> Option<Duration> {
     // A clock that was put back makes nobody wait longer.
     Duration::try_from(left.min(GRACE)).ok().filter(|left| !left.is_zero())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_may_still_be_carried_out_for_a_moment() {
+        let begun: Timestamp = "2027-01-12T12:00:00Z".parse().unwrap();
+        let rotation = Rotation { begun, actor: "somebody".to_owned(), lost: false };
+        let left = |seconds: i64| grace_left(begun + SignedDuration::from_secs(seconds), &rotation);
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!([left(0), left(1), left(2), left(60)], [seconds(2), seconds(1), None, None]);
+        // The clock was put back.
+        assert_eq!(left(-3600), seconds(2));
+    }
+}
