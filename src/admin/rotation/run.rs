@@ -76,8 +76,7 @@ impl Admin {
             let news = match self.look_for_key(&name).await {
                 Outlook::Settled => break,
                 Outlook::Lost => {
-                    // Marking it as lost was a change as well.
-                    changes.borrow_and_update();
+                    // What has changed since before the look counts, marking it as lost included: one look too many.
                     wait = LOOK_LONGEST;
                     draining.run_until_cancelled(timeout(wait, changes.changed())).await.map(drop)
                 }
