@@ -17,3 +17,23 @@ pub mod admin {
 
 /// Every message and service of `proto/`, encoded as a `google.protobuf.FileDescriptorSet`, for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptor.bin"));
+
+/// Requests that carry secrets in print nothing but their names.
+macro_rules! secretive {
+    ($($message:ty = $name:literal),* $(,)?) => {
+        $(impl std::fmt::Debug for $message {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str($name)
+            }
+        })*
+    };
+}
+
+secretive! {
+    admin::v1::RegisterNumberRequest = "RegisterNumberRequest(..)",
+    admin::v1::ImportNumbersRequest = "ImportNumbersRequest(..)",
+    admin::v1::SetNumberKeyRequest = "SetNumberKeyRequest(..)",
+    admin::v1::SetTenantKeyRequest = "SetTenantKeyRequest(..)",
+    admin::v1::NumberWebhookSettings = "NumberWebhookSettings(..)",
+    admin::v1::number_webhook_settings::Path = "Path(..)",
+}

@@ -6,7 +6,7 @@
 
 mod audit;
 mod callers;
-mod numbers;
+pub mod numbers;
 mod records;
 mod rotation;
 pub mod vault;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
+use url::Url;
 
 pub use self::{
     audit::{AuditPage, Verified},
@@ -49,20 +50,25 @@ pub struct Admin {
     pub(crate) sources: Sources,
     /// The callers that cannot be read. Who holds it changes callers.
     pub(crate) callers: Arc<Mutex<callers::Unreadable>>,
+    /// What is known of numbers besides the ring.
+    beside: numbers::Beside,
     /// What has to come to its end even if nobody waits for it.
     pub(crate) tasks: TaskTracker,
 }
 
 impl Admin {
-    /// Puts the parts together.
+    /// Puts the parts together. The account-wide key in the ring is that of the configuration; webhooks are registered below
+    /// `public_url`, if there is one.
     pub fn new(
         store: Arc<dyn Store>,
         vault: Vault,
         keys: Arc<KeyRing>,
         identity: Arc<Identity>,
         upstream: Upstream,
+        public_url: Option<Url>,
         sources: Sources,
     ) -> Self {
+        let beside = numbers::Beside::new(public_url, keys.tenant_key());
         let records = Records::new(Arc::clone(&store), vault.clone(), sources.clone());
         Self {
             records,
@@ -73,6 +79,7 @@ impl Admin {
             upstream,
             sources,
             callers: Arc::default(),
+            beside,
             tasks: TaskTracker::new(),
         }
     }

@@ -69,6 +69,9 @@ pub enum AdminError {
     /// Nobody gives a right that it does not hold.
     #[error("the right {0} is not yours to give")]
     Beyond(AdminRight),
+    /// Pilot Status does not accept the number's key.
+    #[error("pilot status does not accept the key")]
+    KeyRefused,
     /// Pilot Status refused, with this HTTP status and text.
     #[error("pilot status refused: {1}")]
     Refused(u16, String),

@@ -16,7 +16,7 @@ mod reasons;
 mod status;
 
 pub use self::{
-    admin::{AuditApi, CallerApi, OutboxApi, SubscriptionApi, VaultApi},
+    admin::{AuditApi, CallerApi, NumberApi, OutboxApi, SubscriptionApi, VaultApi},
     bulk::BulkOptions,
     connection::{Connection, End},
     convert::Responses,

@@ -146,6 +146,7 @@ pub(super) fn of_admin(error: &AdminError) -> Status {
         AdminError::NotNow(_) => Reason::WrongState,
         AdminError::Unreadable(..) => Reason::RecordUnreadable,
         AdminError::Beyond(_) => Reason::RightNotHeld,
+        AdminError::KeyRefused => Reason::NumberKeyRefused,
         AdminError::Refused(..) => Reason::UpstreamRejected,
         AdminError::Unavailable(_) => Reason::UpstreamUnavailable,
     };

@@ -24,6 +24,8 @@ use figment::{
     providers::{Env, Format, Toml},
 };
 
+use url::Url;
+
 pub use self::{
     carriers::{ClientAuth, Grpc, Tls},
     secrets::SecretRef,
@@ -72,6 +74,8 @@ pub struct Config {
     pub retention: store::retention::Options,
     /// How webhooks are kept registered.
     pub registration: registration::Options,
+    /// Below which address webhooks are registered, if they are.
+    pub public_url: Option<Url>,
     /// The account-wide key.
     pub tenant_key: Option<TenantKey>,
     /// Longest time from the signal to the end of the process.
@@ -208,6 +212,7 @@ fn check(mut settings: Settings, file: Option<&Path>) -> Result<Config, ConfigEr
             // What happened goes with its update, and a status that waits for its message with those.
             remembered: settings.retention.events.0.min(settings.retention.early.0),
         },
+        public_url,
         tenant_key,
         shutdown_deadline: settings.shutdown.deadline.0,
         log: Log { level: settings.log.level, format: settings.log.format },

@@ -20,7 +20,7 @@ use crate::{
         vault::{Custody, OpenVaultError},
     },
     api::{
-        AuditApi, CallerApi, InboxApi, MessagingApi, OutboxApi, Responses, SubscriptionApi, VaultApi,
+        AuditApi, CallerApi, InboxApi, MessagingApi, NumberApi, OutboxApi, Responses, SubscriptionApi, VaultApi,
         authenticate::AuthenticateLayer, ready::Ready,
     },
     config::{self, Config},
@@ -33,8 +33,8 @@ use crate::{
     proto::{
         admin::v1::{
             audit_service_server::AuditServiceServer, caller_service_server::CallerServiceServer,
-            outbox_service_server::OutboxServiceServer, subscription_service_server::SubscriptionServiceServer,
-            vault_service_server::VaultServiceServer,
+            number_service_server::NumberServiceServer, outbox_service_server::OutboxServiceServer,
+            subscription_service_server::SubscriptionServiceServer, vault_service_server::VaultServiceServer,
         },
         v1::{inbox_service_server::InboxServiceServer, messaging_service_server::MessagingServiceServer},
     },
@@ -163,6 +163,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         Arc::clone(&keys),
         Arc::clone(&identity),
         upstream.clone(),
+        config.public_url,
         sources.clone(),
     );
     let loaded = match administration.load_numbers().await {
@@ -204,6 +205,7 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
     let subscriptions = SubscriptionApi::new(administration.clone(), fanout.clone());
     let vault_api = VaultApi::new(administration.clone(), custody.clone());
     let callers_api = CallerApi::new(administration.clone(), config.token_lifetime);
+    let numbers = NumberApi::new(administration.clone());
     let api = MessagingApi::new(
         messaging.clone(),
         reader,
@@ -225,7 +227,8 @@ async fn serve(ports: Ports, store: Arc<dyn Store>, config: Config, sources: Sou
         .with(OutboxServiceServer::new(outbox))
         .with(SubscriptionServiceServer::new(subscriptions))
         .with(VaultServiceServer::new(vault_api))
-        .with(CallerServiceServer::new(callers_api).max_decoding_message_size(longest));
+        .with(CallerServiceServer::new(callers_api).max_decoding_message_size(longest))
+        .with(NumberServiceServer::new(numbers).max_decoding_message_size(longest));
     let served = match admin_listener.zip(config.admin) {
         None => vec![(grpc_listener, config.grpc, callers.and(administrators))],
         Some((listener, options)) => {

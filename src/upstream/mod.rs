@@ -11,6 +11,7 @@ mod call;
 mod clean;
 mod history;
 mod hooks;
+mod numbers;
 mod refusal;
 mod reply;
 mod send;
@@ -28,6 +29,7 @@ pub use self::{
     api_keys::{KeyChange, KeyStanding, ListedKey},
     history::{Past, PastPage},
     hooks::{DeliveryLog, EVENTS, Hook, HookAccess, HookChange, LoggedDelivery},
+    numbers::{Health, Link, ListedNumber},
     refusal::{Doubt, Refusal, RefusalClass},
     reply::{CancelShape, Cancellation, Reading, Receipt},
     send::SendBody,

@@ -305,7 +305,7 @@ impl<'a> Body<'a> {
         hint.map(|hint| hint.min(LONGEST_HINT))
     }
 
-    fn clean(&self, text: &str) -> String {
+    pub(super) fn clean(&self, text: &str) -> String {
         clean::text(text, self.key)
     }
 }

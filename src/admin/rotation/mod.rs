@@ -169,7 +169,7 @@ impl Admin {
     }
 
     /// Waits for the calls under way with the number's key, as long as one may take.
-    async fn sole_use(&self, name: &NumberName) -> Result<Exclusive, AdminError> {
+    pub(super) async fn sole_use(&self, name: &NumberName) -> Result<Exclusive, AdminError> {
         let right = timeout(self.upstream.timeout() + DRAIN, self.keys.exclusive(name)).await;
         right.map_err(|_| AdminError::NotNow(format!("{}: calls with its key did not end in time", subject(name))))
     }

@@ -4,6 +4,7 @@
 
 mod audit;
 mod callers;
+mod numbers;
 mod outbox;
 mod subscriptions;
 mod vault;
@@ -11,7 +12,8 @@ mod vault;
 use tonic::{Request, Status};
 
 pub use self::{
-    audit::AuditApi, callers::CallerApi, outbox::OutboxApi, subscriptions::SubscriptionApi, vault::VaultApi,
+    audit::AuditApi, callers::CallerApi, numbers::NumberApi, outbox::OutboxApi, subscriptions::SubscriptionApi,
+    vault::VaultApi,
 };
 use super::{
     connection::Connection,

@@ -2,6 +2,7 @@
 
 mod audit;
 mod callers;
+pub(in crate::api) mod numbers;
 mod outbox;
 mod pages;
 mod subscriptions;
