@@ -19,8 +19,8 @@ use crate::{
     proto::{
         admin::v1::{
             audit_service_client::AuditServiceClient, caller_service_client::CallerServiceClient,
-            outbox_service_client::OutboxServiceClient, subscription_service_client::SubscriptionServiceClient,
-            vault_service_client::VaultServiceClient,
+            number_service_client::NumberServiceClient, outbox_service_client::OutboxServiceClient,
+            subscription_service_client::SubscriptionServiceClient, vault_service_client::VaultServiceClient,
         },
         v1::{inbox_service_client::InboxServiceClient, messaging_service_client::MessagingServiceClient},
     },
@@ -113,6 +113,14 @@ impl ConnectArgs {
     /// As for [`client`](Self::client).
     pub fn outbox(&self) -> Result<OutboxServiceClient<Connection>, CliError> {
         self.connection().map(OutboxServiceClient::new)
+    }
+
+    /// A client of the service for the registered numbers.
+    ///
+    /// # Errors
+    /// As for [`client`](Self::client).
+    pub fn numbers(&self) -> Result<NumberServiceClient<Connection>, CliError> {
+        self.connection().map(NumberServiceClient::new)
     }
 
     /// A client of the service for every caller's subscriptions.

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod errors;
 pub mod get;
 pub mod inbox;
+pub mod numbers;
 pub mod outbox;
 pub mod output;
 pub mod render;
@@ -74,6 +75,8 @@ enum Command {
     Cancel(cancel::Args),
     /// Look after callers, their tokens and rights
     Callers(callers::Args),
+    /// Look after the registered numbers and their keys
+    Numbers(Box<numbers::Args>),
     /// Look after messages that are not decided yet
     Outbox(outbox::Args),
     /// Look after the subscriptions of all callers
@@ -139,6 +142,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Get(args) => interruptible(get::run(args, out)).await,
         Command::Cancel(args) => interruptible(cancel::run(args, out)).await,
         Command::Callers(args) => interruptible(callers::run(args, out)).await,
+        Command::Numbers(args) => interruptible(numbers::run(*args, out)).await,
         Command::Outbox(args) => interruptible(outbox::run(args, out)).await,
         Command::Subscriptions(args) => interruptible(subscriptions::run(args, out)).await,
         Command::Audit(args) => interruptible(audit::run(*args, out)).await,
@@ -170,6 +174,7 @@ impl Command {
             Self::Get(args) => args.connect.json,
             Self::Cancel(args) => args.connect.json,
             Self::Callers(args) => args.is_json(),
+            Self::Numbers(args) => args.is_json(),
             Self::Outbox(args) => args.is_json(),
             Self::Subscriptions(args) => args.is_json(),
             Self::Audit(args) => args.is_json(),

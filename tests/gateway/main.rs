@@ -20,6 +20,7 @@ mod keys;
 mod list;
 mod matrix;
 mod moved;
+mod numbers;
 mod old_connections;
 mod queue;
 mod reconcile;

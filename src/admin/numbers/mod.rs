@@ -119,7 +119,7 @@ impl Admin {
 
     /// Seals a number, commits it with what the audit log says of it, and puts it into the ring. In the place of the version
     /// that the number names, or as a new one if it names none.
-    pub(super) async fn store_number(
+    pub async fn store_number(
         &self,
         right: &Exclusive,
         mut number: Number,

@@ -169,6 +169,6 @@ impl NumberService for NumberApi {
     }
 }
 
-fn named(number: &Option<v1::Number>) -> &str {
+fn named(number: &Option<v1::NumberSettings>) -> &str {
     number.as_ref().map_or("", |number| &number.name)
 }
