@@ -222,7 +222,7 @@ mod tests {
         assert!(told.contains("`command` must be a list of texts") && !told.contains("a secret"), "{told}");
     }
 
-    fn toml_value(text: &str) -> Result<SecretRef, figment::Error> {
+    fn toml_value(text: &str) -> Result<SecretRef, Box<figment::Error>> {
         use figment::{
             Figment,
             providers::{Format, Toml},
