@@ -227,6 +227,6 @@ mod tests {
             Figment,
             providers::{Format, Toml},
         };
-        Figment::from(Toml::string(&format!("key = {{ {text} }}"))).extract_inner("key")
+        Figment::from(Toml::string(&format!("key = {{ {text} }}"))).extract_inner("key").map_err(Box::new)
     }
 }

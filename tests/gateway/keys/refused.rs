@@ -89,7 +89,7 @@ async fn a_read_is_made_again_with_the_new_key() {
     let read = tokio::spawn({
         let mut client = client.clone();
         let key = Some(Key::MessageId(id));
-        async move { client.get_message(v1::GetMessageRequest { key, refresh: true, ..Default::default() }).await }
+        async move { client.get_message(v1::GetMessageRequest { key, refresh: true }).await }
     });
     key_dies_under_a_call(&world, &front, &gateway).await;
     soon(read).await.unwrap().unwrap();

@@ -96,7 +96,7 @@ async fn a_record_that_was_tampered_with_is_named_and_hides_no_other() {
     };
     assert_eq!(number, expected);
     let narrowed = admin::ListNumbersRequest { state: Unreadable.into(), ..Default::default() };
-    assert_eq!(operator.list_numbers(narrowed).await.unwrap().into_inner().numbers, [number.clone()]);
+    assert_eq!(operator.list_numbers(narrowed).await.unwrap().into_inner().numbers, std::slice::from_ref(&number));
     assert_eq!(error_of(orders.send_message(from_shop("x")).await).reason, "NUMBER_NOT_GRANTED");
     assert_eq!(error_of(operator.register_number(bare("shop")).await).reason, "NAME_TAKEN");
     let disable = admin::DisableNumberRequest { name: "shop".to_owned(), ..Default::default() };
