@@ -202,6 +202,6 @@ fn a_token_is_made_with_its_hash() {
     let made = run(&["token", "--json"], &[]);
     let made: Value = serde_json::from_str(&made.stdout).unwrap();
     let token = made["token"].as_str().unwrap();
-    assert!(token.starts_with("pgt_") && token.len() == 47, "{token}");
+    assert!(token.starts_with("pgt_") && token.len() == 53, "{token}");
     assert_eq!(made["hash"], pilotgate::domain::secret::TokenHash::of(token).to_hex());
 }

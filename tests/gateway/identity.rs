@@ -347,8 +347,7 @@ async fn reflection_answers_everyone_in_both_versions() {
     ];
     let services = |version: &str| {
         let reflection = format!("grpc.reflection.{version}.ServerReflection");
-        let audit = "pilotgate.admin.v1.AuditService".to_owned();
-        vec!["grpc.health.v1.Health".to_owned(), reflection, audit, INBOX.to_owned(), SERVICE.to_owned()]
+        vec!["grpc.health.v1.Health".to_owned(), reflection, INBOX.to_owned(), SERVICE.to_owned()]
     };
     let files = files.map(str::to_owned).to_vec();
     assert_eq!(reflect!(reflection, channel, symbols), (services("v1"), files.clone()));
