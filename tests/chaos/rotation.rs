@@ -126,14 +126,14 @@ async fn place_with(double: &Sandbox, account_wide: bool) -> Place {
     Place::with(double, &House { doors: Doors::None, upstream, undeclared: true, ..House::default() }).await
 }
 
-/// Moments between the changes that a gateway makes of its store, of which the first two are the registration of a number
-/// and the beginning of its rotation; and whether its key is to be had after a kill even without the account-wide key.
+/// Moments between the changes that a gateway makes of its store, of which the first three are the vault's digest key, the
+/// registration of a number and the beginning of its rotation; and whether its key is to be had after a kill even without the account-wide key.
 const STEPS: &[(&str, bool)] = &[
-    ("before change 2", true),
-    ("after change 2", true),
-    // The key is changed, and nobody has written the new one down.
-    ("before change 3", false),
+    ("before change 3", true),
     ("after change 3", true),
+    // The key is changed, and nobody has written the new one down.
+    ("before change 4", false),
+    ("after change 4", true),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -172,7 +172,7 @@ async fn a_new_key_that_cannot_be_written_down_is_not_used() {
         let double = sandbox::open(one_number()).await.unwrap();
         let place = place_with(&double, account_wide).await;
         let told = Told::of(&place, &double, 2);
-        let gateway = told.serve(&place, &format!("fail change 3 {failures}"));
+        let gateway = told.serve(&place, &format!("fail change 4 {failures}"));
         told.done().await;
         let mut asked = double.requests();
         asked.retain(|seen| seen.method == "POST" && seen.path.starts_with("/v1/api-keys"));

@@ -18,7 +18,7 @@ fn refusal(place: &Place, config: &str) -> String {
 async fn a_wrong_configuration_is_refused_with_everything_that_is_wrong() {
     let place = Place::new(sandbox::Options::default(), "").await;
     let said = refusal(&place, "[grcp]\nlisten = \"127.0.0.1:0\"\n");
-    assert!(said.contains("unknown setting grcp; known here: grpc, http, upstream"), "{said}");
+    assert!(said.contains("unknown setting grcp; known here: grpc, admin, http, upstream"), "{said}");
     let said = refusal(
         &place,
         "[upstream]\nbase_url = \"http://pilotstatus.example\"\n[streams]\npage = 0\n\
