@@ -5,6 +5,7 @@
 
 mod cache;
 mod keys;
+mod signature;
 mod source;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -135,6 +136,7 @@ impl Verified {
 impl Issuers {
     /// Reads the keys. A file must be there and hold some; an address that does not answer is told of and asked again.
     pub async fn open(options: Vec<Options>) -> Result<Self, String> {
+        signature::install();
         let opened = join_all(options.into_iter().map(Issuer::open)).await;
         Ok(Self { issuers: opened.into_iter().collect::<Result<_, _>>()?, verified: Cache::default() })
     }

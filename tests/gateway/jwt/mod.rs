@@ -1,10 +1,11 @@
 //! Tokens that others sign.
 
 mod rotation;
+mod signer;
 
 use std::{path::Path, time::Duration};
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use jsonwebtoken::{Algorithm, Header};
 use pilotgate::{
     config::{
         self, Config,
@@ -14,10 +15,10 @@ use pilotgate::{
     proto::v1::{self, messaging_service_client::MessagingServiceClient},
     server::{self, Gateway},
 };
-use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tonic::{Request, transport::Channel};
 
+use self::signer::{Signer, keyed};
 use crate::support::{READER, World, error_of, text};
 
 const ISSUER: &str = "https://issuer.example.org";
@@ -28,47 +29,6 @@ const SUBJECT: &str = "svc-orders";
 const ACCEPTED: &str = "MESSAGE_NOT_FOUND";
 const INVALID: &str = "CREDENTIAL_INVALID";
 const EXPIRED: &str = "CREDENTIAL_EXPIRED";
-
-/// A key of the issuer.
-struct Signer {
-    id: &'static str,
-    algorithm: Algorithm,
-    key: EncodingKey,
-}
-
-impl Signer {
-    fn of(id: &'static str, algorithm: Algorithm) -> Self {
-        let key = match algorithm {
-            Algorithm::ES256 => EncodingKey::from_ec_pem(KeyPair::generate().unwrap().serialize_pem().as_bytes()),
-            Algorithm::ES384 => {
-                let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
-                EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes())
-            }
-            Algorithm::EdDSA => {
-                // PKCS #8 of an Ed25519 key: this and 32 random bytes.
-                let head = hex::decode("302e020100300506032b657004220420").unwrap();
-                let seed: [u8; 32] = Sources::system().random();
-                Ok(EncodingKey::from_ed_der(&[head, seed.to_vec()].concat()))
-            }
-            _ => EncodingKey::from_rsa_pem(include_bytes!("rsa.pem")),
-        };
-        Self { id, algorithm, key: key.unwrap() }
-    }
-
-    fn jwk(&self) -> Value {
-        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.key, self.algorithm).unwrap()).unwrap();
-        jwk["kid"] = json!(self.id);
-        jwk
-    }
-
-    fn sign(&self, claims: &Value) -> String {
-        self.sign_under(Header { kid: Some(self.id.to_owned()), ..Header::new(self.algorithm) }, claims)
-    }
-
-    fn sign_under(&self, header: Header, claims: &Value) -> String {
-        encode(&header, claims, &self.key).unwrap()
-    }
-}
 
 fn key_set(signers: &[&Signer]) -> Value {
     json!({ "keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>() })
@@ -186,9 +146,7 @@ async fn nothing_is_taken_without_a_signature_of_the_issuer() {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
     let world = World::new().await;
     let (rsa, ec) = (Signer::of("rsa", Algorithm::RS256), Signer::of("ec", Algorithm::ES256));
-    let secret = EncodingKey::from_secret(b"shared");
-    let mut shared = serde_json::to_value(Jwk::from_encoding_key(&secret, Algorithm::HS256).unwrap()).unwrap();
-    shared["kid"] = json!("shared");
+    let shared = json!({ "kty": "oct", "k": BASE64.encode("shared"), "alg": "HS256", "kid": "shared" });
     let set = json!({ "keys": [rsa.jwk(), ec.jwk(), shared] });
     let gateway = world.gateway_with(believing(&world, vec![issuer(in_file(&world, &set))])).await;
     let mut calls = Calls::to(&gateway).await;
@@ -201,7 +159,7 @@ async fn nothing_is_taken_without_a_signature_of_the_issuer() {
     let others = BASE64.encode(claims(json!({ "exp": after(900) })).to_string());
     let keyed = |key: &[u8], id: &str| {
         let header = Header { kid: Some(id.to_owned()), ..Header::new(Algorithm::HS256) };
-        encode(&header, &claims(json!({})), &EncodingKey::from_secret(key)).unwrap()
+        self::keyed(&header, &claims(json!({})), key)
     };
     let jwk = rsa.jwk();
     let modulus = BASE64.decode(jwk["n"].as_str().unwrap()).unwrap();
