@@ -223,7 +223,7 @@ async fn an_unreachable_upstream_surely_got_nothing_and_the_call_may_be_repeated
 
 #[tokio::test]
 async fn a_lost_answer_leaves_a_question_that_the_same_request_id_settles() {
-    let world = World::new().await;
+    let world = World::unhurried().await;
     let gateway = world.gateway().await;
     let mut client = client(&gateway).await;
     let mut frames = client.stream_status_updates(from_earliest()).await.unwrap().into_inner();
@@ -327,7 +327,7 @@ async fn a_repeat_of_a_settled_send_needs_no_place() {
 
 #[tokio::test]
 async fn a_doubtful_send_is_never_repeated_once_its_key_may_be_forgotten() {
-    let world = World::new().await;
+    let world = World::unhurried().await;
     let mut settings = world.settings();
     settings.messaging.replay_window = config::settings::Span(Duration::ZERO);
     let gateway = world.gateway_with(config::check_in_memory(settings).unwrap()).await;

@@ -72,7 +72,7 @@ async fn one_that_is_being_handed_over_is_waited_for() {
 
 #[tokio::test]
 async fn a_doubt_is_not_canceled() {
-    let world = World::new().await;
+    let world = World::unhurried().await;
     let gateway = world.gateway_with(checked(lazy(&world))).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;

@@ -18,7 +18,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn a_lost_answer_is_a_question_until_the_next_attempt_settles_it() {
-    let world = World::new().await;
+    let world = World::unhurried().await;
     let gateway = world.gateway_with(checked(eager(&world))).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;

@@ -54,7 +54,7 @@ fn statuses(world: &World) -> Vec<Answered> {
 
 #[tokio::test]
 async fn a_lost_answer_is_settled_within_the_call() {
-    let world = World::new().await;
+    let world = World::unhurried().await;
     let gateway = world.gateway_with(checked(attempts(&world, 2))).await;
     let mut client = client(&gateway).await;
     let mut frames = follow(&mut client, from_earliest()).await;

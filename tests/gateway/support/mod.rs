@@ -72,6 +72,12 @@ impl World {
         Self::with(sandbox::Options::default()).await
     }
 
+    /// Nothing is told of a message before a second has passed, so that what a test does about a lost answer comes first.
+    pub async fn unhurried() -> Self {
+        let switches = sandbox::Switches { sent_after_ms: 1000, ..Default::default() };
+        Self::with(sandbox::Options { switches, ..Default::default() }).await
+    }
+
     pub async fn with(options: sandbox::Options) -> Self {
         Self { double: sandbox::open(options).await.unwrap(), directory: tempfile::tempdir().unwrap() }
     }
