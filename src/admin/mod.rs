@@ -52,6 +52,8 @@ pub struct Admin {
     pub(crate) callers: Arc<Mutex<callers::Unreadable>>,
     /// What is known of numbers besides the ring.
     beside: numbers::Beside,
+    /// New keys that are not on disk yet.
+    unsaved: rotation::Unsaved,
     /// What has to come to its end even if nobody waits for it.
     pub(crate) tasks: TaskTracker,
 }
@@ -80,6 +82,7 @@ impl Admin {
             sources,
             callers: Arc::default(),
             beside,
+            unsaved: rotation::Unsaved::default(),
             tasks: TaskTracker::new(),
         }
     }

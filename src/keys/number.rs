@@ -72,6 +72,12 @@ pub enum KeyState {
 }
 
 impl Number {
+    /// Whether its key is the one that it had there, and no change of it has begun or ended since.
+    pub fn has_key_of(&self, seen: &Self) -> bool {
+        let begun = |number: &Self| number.rotation.as_ref().map(|rotation| rotation.begun);
+        (self.generation, begun(self)) == (seen.generation, begun(seen))
+    }
+
     /// What is known of its key.
     pub fn key_state(&self) -> KeyState {
         match &self.rotation {

@@ -12,7 +12,7 @@ use std::{
 
 use secrecy::SecretString;
 
-use super::{RootKey, RootKeyError};
+use super::{KeyId, RootKey, RootKeyError};
 use crate::domain::sources::Sources;
 
 impl RootKey {
@@ -29,6 +29,15 @@ impl RootKey {
     /// The key that was to take the place of the one kept in this file.
     pub fn kept_beside(path: &Path) -> Result<Option<Self>, RootKeyError> {
         read(&beside(path))
+    }
+
+    /// Puts the key in use into its place in this file, if it is still beside. Nothing may be kept beside before that: what
+    /// is sealed under the key in use would be lost with it.
+    pub fn settle_beside(path: &Path, in_use: KeyId) -> Result<(), RootKeyError> {
+        match Self::kept_beside(path)? {
+            Some(key) if key.id() == in_use => Self::adopt_beside(path),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Keeps it beside the one kept in this file.

@@ -190,3 +190,41 @@ async fn a_key_in_the_configuration_needs_a_restart_and_the_command_says_so() {
     assert!(error.contains("WRONG_STATE") && !error.contains(KEY), "{error}");
     world.end(operator, gateway).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_key_that_did_not_get_to_its_place_is_not_written_over() {
+    let world = World::new().await;
+    let kept = world.config().store.directory.join("root.key");
+    let aside = kept.with_extension("aside");
+    let gateway = world.gateway_with(with_operators(world.config())).await;
+    let mut operator = vault(&gateway, OPERATOR).await;
+    // No file takes the place of a directory.
+    fs::rename(&kept, &aside).unwrap();
+    fs::create_dir(&kept).unwrap();
+    let first = rotate(&mut operator, "").await.unwrap().current_key_id;
+    status_until(&mut operator, |status| !status.resealing).await;
+    assert_eq!(error_of(rotate(&mut operator, "").await).reason, "WRONG_STATE");
+    fs::remove_dir(&kept).unwrap();
+    fs::rename(&aside, &kept).unwrap();
+    drop(operator);
+    gateway.shutdown().await;
+
+    // Again, and then the place is free.
+    let gateway = world.gateway_with(with_operators(world.config())).await;
+    let mut operator = vault(&gateway, OPERATOR).await;
+    assert_eq!(status(&mut operator).await.current_key_id, first);
+    fs::rename(&kept, &aside).unwrap();
+    fs::create_dir(&kept).unwrap();
+    rotate(&mut operator, "").await.unwrap();
+    fs::remove_dir(&kept).unwrap();
+    fs::rename(&aside, &kept).unwrap();
+    let last = rotate(&mut operator, "").await.unwrap().current_key_id;
+    status_until(&mut operator, |status| !status.resealing).await;
+    drop(operator);
+    gateway.shutdown().await;
+    let gateway = world.gateway_with(with_operators(world.config())).await;
+    let mut operator = vault(&gateway, OPERATOR).await;
+    let status = status(&mut operator).await;
+    assert_eq!((status.current_key_id, status.unreadable.len()), (last, 0));
+    world.end(operator, gateway).await;
+}

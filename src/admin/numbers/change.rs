@@ -115,11 +115,11 @@ impl Admin {
     ) -> Result<Arc<Number>, AdminError> {
         let (admin, acting_too, named) = (self.clone(), acting.clone(), name.clone());
         self.complete(acting, "number.key.set", subject(name), async move {
-            admin.changeable(&named, etag)?;
+            let seen = admin.changeable(&named, etag)?;
             if check {
                 admin.expect_accepted(&key).await?;
             }
-            admin.set_key(&acting_too, "number.key.set", &named, etag, key).await
+            admin.set_key(&acting_too, "number.key.set", &seen, etag, key).await
         })
         .await
     }
@@ -184,17 +184,21 @@ impl Admin {
         }
     }
 
-    /// The key is known to be the one that is to be taken.
+    /// The key is known to be the one that is to be taken, as the number was `seen`. If its key was changed since, this one
+    /// was perhaps the one before, which is dead now.
     pub(super) async fn set_key(
         &self,
         acting: &Acting<ManageNumbers>,
         action: &'static str,
-        name: &NumberName,
+        seen: &Number,
         etag: Option<Etag>,
         key: NumberKey,
     ) -> Result<Arc<Number>, AdminError> {
         let now = self.sources.now();
         let set = move |number: &mut Number| {
+            if !number.has_key_of(seen) {
+                return Err(AdminError::Changed(subject(&number.name)));
+            }
             number.generation = number.generation.saturating_add(1);
             number.key = key;
             number.key_time = Some(now);
@@ -202,7 +206,7 @@ impl Admin {
             number.rotation = None;
             Ok(())
         };
-        self.change_number(acting, action, name, etag, set).await
+        self.change_number(acting, action, &seen.name, etag, set).await
     }
 
     async fn edit(

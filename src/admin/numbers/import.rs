@@ -100,9 +100,11 @@ impl Admin {
         let tenant = tenant.ok_or_else(|| AdminError::NotNow(without.to_owned()))?;
         let mut imported = Vec::new();
         let mut names = BTreeSet::new();
+        // As they stand before the keys are listed: what is changed later is newer than the list.
+        let seen: Vec<_> = self.keys.all();
         for (id, found) in self.of_account(&tenant).await? {
             if import.only.is_empty() || import.only.contains(&id) {
-                imported.push(self.import_one(acting, &import, &mut names, id, found).await?);
+                imported.push(self.import_one(acting, &import, (&seen, &mut names), id, found).await?);
             }
         }
         Ok(imported)
@@ -136,20 +138,19 @@ impl Admin {
         &self,
         acting: &Acting<ManageNumbers>,
         import: &Import,
-        names: &mut BTreeSet<String>,
+        (seen, names): (&[Arc<Number>], &mut BTreeSet<String>),
         upstream_id: String,
         found: Found,
     ) -> Result<Imported, AdminError> {
         let Found { phone: told_phone, display_name, key } = found;
         let phone = told_phone.as_deref().and_then(|text| format!("+{}", text.trim_start_matches('+')).parse().ok());
-        let by_phone = || phone.as_ref().and_then(|phone: &PhoneNumber| self.keys.find(phone.as_str()));
-        let registered = self.keys.find(&upstream_id).or_else(by_phone).and_then(|name| self.keys.get(&name));
+        let registered = self.registered_as(&upstream_id, phone.as_ref());
         let called = display_name.as_deref().or(told_phone.as_deref()).unwrap_or(&upstream_id);
         let (name, done) = match (registered, key) {
-            (Some(number), Some(Some(key))) if is_outdated(&number, &key) => {
-                let done = match import.dry_run {
-                    true => Ok(None),
-                    false => self.set_key(acting, ACTION, &number.name, None, key).await.map(Some),
+            (Some(number), Some(Some(key))) if outdated(seen, &number, &key).is_some() => {
+                let done = match outdated(seen, &number, &key).filter(|_| !import.dry_run) {
+                    None => Ok(None),
+                    Some(seen) => self.set_key(acting, ACTION, seen, None, key).await.map(Some),
                 };
                 (Some(number.name.clone()), done.map(|number| (Outcome::KeyUpdated, number)))
             }
@@ -186,6 +187,15 @@ impl Admin {
         Ok(Imported { upstream_id, phone: told_phone, display_name, name, outcome, number })
     }
 
+    /// The registered number that has this id; or that has none, and this phone. A phone alone does not tell: at Pilot Status
+    /// it may be another number's by now, whose key would then be taken for this one's.
+    fn registered_as(&self, upstream_id: &str, phone: Option<&PhoneNumber>) -> Option<Arc<Number>> {
+        let all = self.keys.all();
+        let by_id = all.iter().find(|number| number.upstream_id.as_deref() == Some(upstream_id));
+        let has_phone = |number: &&Arc<Number>| number.upstream_id.is_none() && number.phone.as_ref() == phone;
+        by_id.or_else(|| phone.and_then(|_| all.iter().find(has_phone))).cloned()
+    }
+
     /// A name that nobody has, made of what it is called.
     fn free_name(
         &self,
@@ -206,6 +216,12 @@ impl Admin {
         names.insert(name);
         Ok(named)
     }
+}
+
+/// The number as it was seen before the keys were listed, if the listed key is to take the place of the one that it has.
+fn outdated<'a>(seen: &'a [Arc<Number>], number: &Number, key: &NumberKey) -> Option<&'a Number> {
+    let seen = seen.iter().find(|seen| seen.name == number.name)?;
+    (is_outdated(number, key) && is_outdated(seen, key)).then_some(seen)
 }
 
 /// A key that is being changed is left to whoever changes it.

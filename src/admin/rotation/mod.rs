@@ -5,16 +5,18 @@
 //! disk before anybody uses it. A change whose outcome is not known, because the answer was lost, the new key could not be
 //! written down or the process died, stays written down as begun until [`recovery`] has found out.
 //!
-//! A key that the account-wide key can show is never lost. Without that one, a lost answer loses it, and somebody has to
-//! set another.
+//! A key that was seen is held until it is on disk, and one that the account-wide key can show is never lost. Without that
+//! one, a lost answer loses it, and somebody has to set another.
 
 mod recovery;
 mod run;
+mod unsaved;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
+pub(super) use self::unsaved::Unsaved;
 use super::{Admin, AdminError, Etag, numbers::subject};
 use crate::{
     domain::{
@@ -34,7 +36,8 @@ const ROTATE: &str = "number.key.rotate";
 /// How much longer than the longest call a change waits for the calls under way to end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// How often the new key is written down before it is given up, for the store to get over a moment of weakness.
+/// How often the new key is written down at once, for the store to get over a moment of weakness. Then whoever waits is told,
+/// and it goes on more slowly.
 const STORE_ATTEMPTS: u32 = 5;
 
 /// The wait before the second of these, doubled before each further one.
@@ -131,14 +134,19 @@ impl Admin {
         let mut wait = STORE_RETRY;
         for attempt in 1.. {
             let error = match self.store_number(right, settled.clone(), vec![act.clone()]).await {
-                Ok(number) => return Ok(number),
+                Ok(number) => {
+                    self.unsaved.let_go(&number.name);
+                    return Ok(number);
+                }
                 Err(error) => error,
             };
             if attempt >= STORE_ATTEMPTS || !matches!(error, AdminError::Store(StoreError::Failed(_))) {
                 tracing::error!(
                     number = %number.name, %error,
-                    "the number has a new key that could not be stored and is not used; it is looked for at pilot status"
+                    "the number has a new key that could not be stored and is not used; it is held until it is, or the \
+                     process ends"
                 );
+                self.unsaved.hold(number, settled.key);
                 break;
             }
             sleep(wait).await;

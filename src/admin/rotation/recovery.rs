@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{is_same, of_read, subject};
 use crate::{
@@ -19,7 +20,11 @@ use crate::{
 const RECOVER: &str = "number.key.recover";
 
 /// A call whose answer was lost may be carried out for so long after it. Before that nothing is taken for unchanged.
-const GRACE: SignedDuration = SignedDuration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The change that is looked after, and since when. Its call had ended then, however long it took.
+#[derive(Default)]
+pub(super) struct Watch(Option<(Timestamp, Instant)>);
 
 /// Where a change stands after a look.
 pub(super) enum Outlook {
@@ -56,32 +61,52 @@ enum Shown {
 
 impl Admin {
     /// Looks once.
-    pub(super) async fn look_for_key(&self, name: &NumberName) -> Outlook {
+    pub(super) async fn look_for_key(&self, name: &NumberName, watch: &mut Watch) -> Outlook {
         let looked = async {
             let right = self.sole_use(name).await?;
             // Whoever held the key before may have settled it, and then there is nothing to be found out.
             let number = self.keys.get(name);
             match number.as_deref().and_then(|number| Some((number, number.rotation.as_ref()?))) {
-                Some((number, rotation)) => Box::pin(self.recover(&right, number, rotation)).await,
-                None => Ok(Outlook::Settled),
+                Some((number, rotation)) => {
+                    let since = watch.since(rotation);
+                    Box::pin(self.recover(&right, number, rotation, since)).await
+                }
+                None => {
+                    self.unsaved.let_go(name);
+                    Ok(Outlook::Settled)
+                }
             }
         };
         looked.await.unwrap_or_else(|error: AdminError| Outlook::Later(Duration::ZERO, error.to_string()))
     }
 
-    async fn recover(&self, right: &Exclusive, number: &Number, rotation: &Rotation) -> Result<Outlook, AdminError> {
-        let slot = self.upstream.read_slot().await.map_err(|error| of_read(&error))?;
+    async fn recover(
+        &self,
+        right: &Exclusive,
+        number: &Number,
+        rotation: &Rotation,
+        since: Instant,
+    ) -> Result<Outlook, AdminError> {
+        let held = self.unsaved.of(number);
+        let asked = Instant::now();
         let why = format!("what became of the change of {} by {} was not known", rotation.begun, rotation.actor);
         let acting = Acting::<ManageNumbers>::of_the_gateway(&why);
         let act = |outcome| acting.act(self.sources.now(), RECOVER, subject(&number.name), outcome);
         let name = &number.name;
-        match self.told_of(&slot, number).await {
+        let told = match held {
+            Some(key) => Told::Changed(key),
+            None => {
+                let slot = self.upstream.read_slot().await.map_err(|error| of_read(&error))?;
+                self.told_of(&slot, number).await
+            }
+        };
+        match told {
             Told::Changed(key) => {
                 self.adopt(&acting, RECOVER, right, number, key).await?;
                 tracing::warn!(number = %name, "a change of the key was brought to its end; the new key is in use");
             }
             Told::Unchanged => {
-                if let Some(left) = grace_left(self.sources.now(), rotation) {
+                if let Some(left) = grace_left(asked.duration_since(since)) {
                     return Ok(Outlook::Later(left, "the change may still be carried out".to_owned()));
                 }
                 self.stay(right, number, act("unchanged")).await?;
@@ -138,11 +163,19 @@ impl Admin {
     }
 }
 
-/// How long it is too early to take a change for one that did not happen.
-fn grace_left(now: Timestamp, rotation: &Rotation) -> Option<Duration> {
-    let left = GRACE - now.duration_since(rotation.begun);
-    // A clock that was put back makes nobody wait longer.
-    Duration::try_from(left.min(GRACE)).ok().filter(|left| !left.is_zero())
+impl Watch {
+    /// Since when this change is looked after.
+    fn since(&mut self, rotation: &Rotation) -> Instant {
+        match self.0 {
+            Some((begun, since)) if begun == rotation.begun => since,
+            _ => self.0.insert((rotation.begun, Instant::now())).1,
+        }
+    }
+}
+
+/// How long it is too early, so long after the call, to take a change for one that did not happen.
+fn grace_left(passed: Duration) -> Option<Duration> {
+    GRACE.checked_sub(passed).filter(|left| !left.is_zero())
 }
 
 #[cfg(test)]
@@ -151,12 +184,19 @@ mod tests {
 
     #[test]
     fn a_change_may_still_be_carried_out_for_a_moment() {
-        let begun: Timestamp = "2027-01-12T12:00:00Z".parse().unwrap();
-        let rotation = Rotation { begun, actor: "somebody".to_owned(), lost: false };
-        let left = |seconds: i64| grace_left(begun + SignedDuration::from_secs(seconds), &rotation);
+        let left = |seconds| grace_left(Duration::from_secs(seconds));
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!([left(0), left(1), left(2), left(60)], [seconds(2), seconds(1), None, None]);
-        // The clock was put back.
-        assert_eq!(left(-3600), seconds(2));
+    }
+
+    #[test]
+    fn each_change_is_looked_after_from_its_own_first_look() {
+        let change =
+            |begun: &str| Rotation { begun: begun.parse().unwrap(), actor: "somebody".to_owned(), lost: false };
+        let (first, second) = (change("2027-01-12T12:00:00Z"), change("2027-01-12T12:00:01Z"));
+        let mut watch = Watch::default();
+        let since = watch.since(&first);
+        assert_eq!(watch.since(&Rotation { lost: true, ..first }), since);
+        assert!(watch.since(&second) > since);
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::recovery::Outlook;
+use super::recovery::{Outlook, Watch};
 use crate::{
     admin::Admin,
     domain::{ids::NumberName, record::Source},
@@ -43,6 +43,10 @@ impl Admin {
         tokio::join!(self.recoveries(&draining), self.by_age(&draining));
         self.tasks.close();
         self.tasks.wait().await;
+        // What was begun last may have brought keys that are not on disk.
+        for name in self.unsaved.names() {
+            self.clone().find_key(name, draining.clone()).await;
+        }
     }
 
     async fn recoveries(&self, draining: &CancellationToken) {
@@ -67,13 +71,13 @@ impl Admin {
         while looks.join_next().await.is_some() {}
     }
 
-    /// Looks for a number's key until it is found, set, or the gateway drains.
+    /// Looks for a number's key until it is found, set, or the gateway drains. One that is held is not given up even then.
     async fn find_key(self, name: NumberName, draining: CancellationToken) -> NumberName {
         let mut changes = self.keys.changes();
-        let mut wait = LOOK_FIRST;
-        while !draining.is_cancelled() {
+        let (mut wait, mut watch) = (LOOK_FIRST, Watch::default());
+        while !draining.is_cancelled() || self.unsaved.holds(&name) {
             changes.borrow_and_update();
-            let news = match self.look_for_key(&name).await {
+            let news = match self.look_for_key(&name, &mut watch).await {
                 Outlook::Settled => break,
                 Outlook::Lost => {
                     // What has changed since before the look counts, marking it as lost included: one look too many.
@@ -87,8 +91,8 @@ impl Admin {
                     draining.run_until_cancelled(sleep(pause)).await
                 }
             };
-            if news.is_none() {
-                break;
+            if news.is_none() && self.unsaved.holds(&name) {
+                sleep(LOOK_FIRST).await;
             }
         }
         name

@@ -80,11 +80,15 @@ impl Custody {
 
     /// The key to go over to, on disk already.
     async fn next(&self) -> Result<RootKey, AdminError> {
-        let Inner { source, sources, .. } = &*self.0;
+        let Inner { source, sources, vault, .. } = &*self.0;
         let found = match source {
             RootKeySource::Kept(path) => {
-                let (path, key) = (path.clone(), RootKey::generate(sources));
-                spawn_blocking(move || key.keep_beside(&path).map(|()| key)).await
+                let (path, key, in_use) = (path.clone(), RootKey::generate(sources), vault.current());
+                let keep = move || {
+                    RootKey::settle_beside(&path, in_use)?;
+                    key.keep_beside(&path).map(|()| key)
+                };
+                spawn_blocking(keep).await
             }
             RootKeySource::Given(given) => match &given.again {
                 Some(again) => {

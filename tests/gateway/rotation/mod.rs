@@ -3,6 +3,7 @@
 
 mod by_age;
 mod lost;
+mod races;
 mod refused;
 
 use std::{sync::Arc, time::Duration};
