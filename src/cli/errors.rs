@@ -151,6 +151,11 @@ struct ViolationJson<'a> {
 }
 
 impl CliError {
+    /// True if it is not known what became of the request.
+    pub fn is_open(&self) -> bool {
+        self.exit_code() == 4
+    }
+
     /// The exit status of the process.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -3,6 +3,7 @@
 //! Owns what the words on the command line mean. Knows the gateway only by its public contract: every client command
 //! is an ordinary gRPC caller. Called by `main` alone.
 
+pub mod apply;
 pub mod audit;
 pub mod backoff;
 pub mod callers;
@@ -10,6 +11,7 @@ pub mod cancel;
 pub mod connect;
 pub mod demo;
 pub mod errors;
+pub mod export;
 pub mod get;
 pub mod inbox;
 pub mod numbers;
@@ -77,6 +79,10 @@ enum Command {
     Callers(callers::Args),
     /// Look after the registered numbers and their keys
     Numbers(Box<numbers::Args>),
+    /// Make the numbers and callers what a file says
+    Apply(Box<apply::Args>),
+    /// Print the numbers and callers as such a file
+    Export(export::Args),
     /// Look after messages that are not decided yet
     Outbox(outbox::Args),
     /// Look after the subscriptions of all callers
@@ -143,6 +149,8 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<Ending, CliError
         Command::Cancel(args) => interruptible(cancel::run(args, out)).await,
         Command::Callers(args) => interruptible(callers::run(args, out)).await,
         Command::Numbers(args) => interruptible(numbers::run(*args, out)).await,
+        Command::Apply(args) => interruptible(apply::run(*args, out)).await,
+        Command::Export(args) => interruptible(export::run(args, out)).await,
         Command::Outbox(args) => interruptible(outbox::run(args, out)).await,
         Command::Subscriptions(args) => interruptible(subscriptions::run(args, out)).await,
         Command::Audit(args) => interruptible(audit::run(*args, out)).await,
@@ -175,6 +183,8 @@ impl Command {
             Self::Cancel(args) => args.connect.json,
             Self::Callers(args) => args.is_json(),
             Self::Numbers(args) => args.is_json(),
+            Self::Apply(args) => args.connect.json,
+            Self::Export(args) => args.connect.json,
             Self::Outbox(args) => args.is_json(),
             Self::Subscriptions(args) => args.is_json(),
             Self::Audit(args) => args.is_json(),

@@ -24,10 +24,12 @@ use figment::{
     providers::{Env, Format, Toml},
 };
 
+use serde::de::DeserializeOwned;
 use url::Url;
 
 pub use self::{
     carriers::{ClientAuth, Grpc, Tls},
+    registry::pacing,
     secrets::SecretRef,
     settings::Settings,
 };
@@ -115,6 +117,12 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
+
+/// Reads a text in the shapes of a configuration file; unknown names and wrong types are told with the place where they
+/// stand, and without the text of a secret.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    Figment::from(Toml::string(text)).extract().map_err(|errors| ConfigError(problems::told(errors)))
+}
 
 /// Loads a configuration: defaults, then the file, then the environment.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {

@@ -117,7 +117,8 @@ fn number(settings: NumberSettings, public_url: Option<&Url>, exposed: Option<&P
     }
 }
 
-fn pacing(settings: PaceSettings) -> Result<Pacing, String> {
+/// How fast a number sends; the error says which bound is not kept.
+pub fn pacing(settings: PaceSettings) -> Result<Pacing, String> {
     let pacing = Pacing {
         per_second: settings.per_second,
         burst: settings.burst.unwrap_or(1),

@@ -42,8 +42,9 @@ pub enum SecretRef {
 }
 
 impl SecretRef {
-    /// The secret. The error says what is wrong with the reference and never repeats a secret.
-    pub(super) fn resolve(self, exposed: Option<&Path>) -> Result<SecretString, String> {
+    /// The secret. The error says what is wrong with the reference and never repeats a secret. `exposed` is the file that
+    /// the reference stands in, if others than its owner can read that.
+    pub fn resolve(self, exposed: Option<&Path>) -> Result<SecretString, String> {
         let text = match self {
             Self::Inline(text) => match exposed {
                 None => return Ok(text),

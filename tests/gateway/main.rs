@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin_port;
+mod apply;
 mod audit;
 mod bounds;
 mod bulk;
