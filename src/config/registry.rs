@@ -12,6 +12,7 @@ use url::Url;
 use super::settings::{CallerSettings, GrantSettings, NumberSettings, PaceSettings, QuotaSettings};
 use crate::{
     domain::{
+        audit,
         caller::{self, Caller, Token},
         ids::{CallerName, NumberName},
         principal::{AdminRight, Grant, NumberScope},
@@ -157,6 +158,9 @@ pub(super) fn callers(
         let mut note = |problem: &str| wrong.push(format!("{place}: {problem}"));
         if !names.insert(settings.name.clone()) {
             note("is there twice");
+        }
+        if settings.name == audit::ITSELF {
+            note("the name stands for the gateway itself in the audit log");
         }
         let tokens = settings.token_hashes.iter().filter_map(|text| {
             let hash = TokenHash::from_hex(text).map_err(|error| note(&format!("token_hashes: {error}"))).ok()?;

@@ -14,6 +14,7 @@ use self::desk::{Target, expect, key, may_give, may_stand_for, not_found};
 use super::{Admin, AdminError, Etag};
 use crate::{
     domain::{
+        audit::ITSELF,
         caller::Caller,
         ids::CallerName,
         principal::{AdminRight, Grant},
@@ -145,6 +146,9 @@ impl Admin {
             let desk = Arc::clone(&self.callers).lock_owned().await;
             if self.identity.caller(&caller.name).is_some() || desk.contains_key(&caller.name) {
                 return Err(AdminError::Exists(format!("caller {}", caller.name)));
+            }
+            if caller.name.as_str() == ITSELF {
+                return Err(AdminError::Taken(format!("{ITSELF} stands for the gateway itself")));
             }
             may_give(acting, &[], &caller.admin)?;
             let now = self.sources.now();

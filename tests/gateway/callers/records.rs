@@ -158,7 +158,9 @@ async fn a_record_that_was_tampered_with_or_moved_hides_no_other_and_can_be_dele
     assert_eq!(changed.state(), admin::CallerState::Unreadable);
     let data_loss = told(Code::DataLoss, "RECORD_UNREADABLE");
     assert_eq!(refused(chief.disable_caller(disable("changed", "")).await), data_loss);
-    assert_eq!(refused(chief.create_caller(create("changed")).await), told(Code::AlreadyExists, "NAME_TAKEN"));
+    for name in ["changed", "pilotgate"] {
+        assert_eq!(refused(chief.create_caller(create(name)).await), told(Code::AlreadyExists, "NAME_TAKEN"), "{name}");
+    }
     assert_eq!(refused(chief.delete_caller(delete("changed", "1")).await), told(Code::Aborted, "ETAG_MISMATCH"));
     chief.delete_caller(delete("changed", &changed.etag)).await.unwrap();
     created(&mut chief, create("changed")).await;
