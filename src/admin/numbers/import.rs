@@ -187,13 +187,18 @@ impl Admin {
         Ok(Imported { upstream_id, phone: told_phone, display_name, name, outcome, number })
     }
 
-    /// The registered number that has this id; or that has none, and this phone. A phone alone does not tell: at Pilot Status
-    /// it may be another number's by now, whose key would then be taken for this one's.
+    /// The registered number that has this id; or that has none, and this name or phone. These alone do not tell: the phone
+    /// may be another number's by now, whose key would then be taken for this one's.
     fn registered_as(&self, upstream_id: &str, phone: Option<&PhoneNumber>) -> Option<Arc<Number>> {
         let all = self.keys.all();
         let by_id = all.iter().find(|number| number.upstream_id.as_deref() == Some(upstream_id));
-        let has_phone = |number: &&Arc<Number>| number.upstream_id.is_none() && number.phone.as_ref() == phone;
-        by_id.or_else(|| phone.and_then(|_| all.iter().find(has_phone))).cloned()
+        let is_meant = |number: &&Arc<Number>| {
+            let has_phone = phone.is_some() && number.phone.as_ref() == phone;
+            // The key of one that is declared is not touched.
+            let is_open = number.upstream_id.is_none() || number.source == Source::Declared;
+            is_open && (number.name.as_str() == upstream_id || has_phone)
+        };
+        by_id.or_else(|| all.iter().find(is_meant)).cloned()
     }
 
     /// A name that nobody has, made of what it is called.
