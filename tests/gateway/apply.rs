@@ -13,7 +13,8 @@ use pilotgate::{
         secret::TokenHash,
     },
     proto::admin::v1::{
-        self as admin, caller_service_client::CallerServiceClient, number_service_client::NumberServiceClient,
+        self as admin, audit_service_client::AuditServiceClient, caller_service_client::CallerServiceClient,
+        number_service_client::NumberServiceClient,
     },
     sandbox::AccountNumber,
     server::Gateway,
@@ -21,7 +22,7 @@ use pilotgate::{
 use serde_json::Value;
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
 
-use crate::support::{Bearer, NUMBER, World, acts, bearer, two_numbers};
+use crate::support::{Bearer, NUMBER, World, bearer, two_numbers};
 
 const OPERATOR: &str = "pgt_operator-token-for-tests";
 
@@ -36,11 +37,20 @@ type Connection = InterceptedService<Channel, Bearer>;
 struct Clients {
     numbers: NumberServiceClient<Connection>,
     callers: CallerServiceClient<Connection>,
+    audit: AuditServiceClient<Connection>,
+}
+
+impl Clients {
+    /// How many entries there are in the audit log.
+    async fn logged(&mut self) -> usize {
+        let request = admin::ListAuditEntriesRequest { page_size: 1000, ..Default::default() };
+        self.audit.list_audit_entries(request).await.unwrap().into_inner().entries.len()
+    }
 }
 
 fn config(world: &World) -> Config {
     let mut config = world.config();
-    let admin = ["numbers.manage", "callers.manage"].map(|right| right.parse().unwrap()).into();
+    let admin = ["numbers.manage", "callers.manage", "audit.view"].map(|right| right.parse().unwrap()).into();
     let tokens = vec![Token::of(TokenHash::of(OPERATOR))];
     config.callers.push(Caller { tokens, admin, ..Caller::named("operator".to_owned().try_into().unwrap()) });
     config
@@ -50,7 +60,8 @@ async fn clients(gateway: &Gateway) -> Clients {
     let channel = Channel::from_shared(format!("http://{}", gateway.grpc())).unwrap().connect().await.unwrap();
     Clients {
         numbers: NumberServiceClient::with_interceptor(channel.clone(), bearer(Some(OPERATOR))),
-        callers: CallerServiceClient::with_interceptor(channel, bearer(Some(OPERATOR))),
+        callers: CallerServiceClient::with_interceptor(channel.clone(), bearer(Some(OPERATOR))),
+        audit: AuditServiceClient::with_interceptor(channel, bearer(Some(OPERATOR))),
     }
 }
 
@@ -128,7 +139,7 @@ async fn a_file_is_applied_once_changed_and_pruned() {
     assert_eq!((number.key_generation, number.quota.unwrap().per_day), (1, Some(5000)));
 
     // Once more, and once more from what is exported: nothing to do, and nothing in the audit log.
-    let logged = acts(&world).await.len();
+    let logged = clients.logged().await;
     let exported = run(&gateway, &["export"]).await;
     assert_eq!((exported.code, exported.stderr.as_str()), (0, ""));
     assert!(!exported.stdout.contains(&second(&world).key) && !exported.stdout.contains(NUMBER), "{}", exported.stdout);
@@ -138,7 +149,7 @@ async fn a_file_is_applied_once_changed_and_pruned() {
         let nothing = "0 to create, 0 to change, 0 to delete, 2 unchanged\n";
         assert_eq!((again.code, again.stdout.as_str(), again.stderr.as_str()), (0, nothing, ""));
     }
-    assert_eq!(acts(&world).await.len(), logged);
+    assert_eq!(clients.logged().await, logged);
 
     // A change of two fields, each told as before -> after.
     let file = File::write(&world, "apply.toml", &shop(&world, "the shop", 7).replace("'send', 'read'", "'send'"));
@@ -243,7 +254,8 @@ async fn a_change_that_comes_between_is_not_undone() {
 async fn a_bad_file_changes_nothing() {
     let world = World::with(two_numbers()).await;
     let gateway = world.gateway_with(config(&world)).await;
-    let logged = acts(&world).await.len();
+    let mut clients = clients(&gateway).await;
+    let logged = clients.logged().await;
     let good = "[[callers]]\nname = 'till'\n";
     let missing = world.directory.path().join("none.key");
     let missing = missing.display();
@@ -268,6 +280,6 @@ async fn a_bad_file_changes_nothing() {
         assert!(ended.stderr.starts_with(&begin) && ended.stderr.contains(told), "{text}{}", ended.stderr);
         assert!(!ended.stderr.contains("ps_key-in-the-file"), "{}", ended.stderr);
     }
-    assert_eq!(acts(&world).await.len(), logged);
-    world.end((), gateway).await;
+    assert_eq!(clients.logged().await, logged);
+    world.end(clients, gateway).await;
 }
