@@ -228,7 +228,8 @@ async fn changes_under_load_cost_a_send_some_time_and_nothing_else() {
         over.send_replace(true);
         let sent: usize = senders.join_all().await.into_iter().sum();
         let control = house.world.double.control();
-        until(|| control.messages().len() == sent).await;
+        let is_answered = |seen: &sandbox::SeenRequest| seen.status != Answered::Not(sandbox::Unanswered::Pending);
+        until(|| control.messages().len() == sent && sends(&house.world).iter().all(is_answered)).await;
         let refused = sends(&house.world).into_iter().filter(|seen| seen.status != Answered::Status(202));
         let refused: Vec<_> = refused.map(|seen| seen.status).collect();
         assert!(refused.is_empty(), "{refused:?} of {sent}, account-wide key: {account_wide}");
