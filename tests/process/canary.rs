@@ -1,8 +1,7 @@
 //! Planted secrets must show up nowhere: not in logs at trace level, answers, errors, debug prints or the database.
 
-use std::{collections::BTreeSet, fmt::Write, fs, path::Path};
+use std::fs;
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use clap::Parser;
 use pilotgate::{
     cli::Cli,
@@ -21,7 +20,10 @@ use pilotgate::{
 };
 use secrecy::SecretString;
 
-use crate::support::{Bearer, NUMBER, PATH_TOKEN, Place, READER, TOKEN, from_earliest, run_with, text};
+use crate::{
+    haystack::Haystack,
+    support::{Bearer, NUMBER, PATH_TOKEN, Place, READER, TOKEN, from_earliest, run_with, text},
+};
 
 /// Without the usual prefix, so that only its exact text can be recognised; with characters that many ways of writing
 /// would change.
@@ -37,89 +39,6 @@ const SHORT_TOKEN: &str = "ShortCanary123";
 const CONTROL: &str = "ControlCanary0123456789";
 
 const SECRETS: [&str; 6] = [KEY, TENANT_KEY, SECRET, PATH_TOKEN, TOKEN, STRAY_TOKEN];
-
-/// Everything that the gateway lets out, by where it was found.
-#[derive(Default)]
-struct Haystack(Vec<(String, Vec<u8>)>);
-
-impl Haystack {
-    fn add(&mut self, place: impl Into<String>, bytes: impl Into<Vec<u8>>) {
-        self.0.push((place.into(), bytes.into()));
-    }
-
-    fn add_files(&mut self, directory: &Path) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            self.add(name, fs::read(&path).unwrap());
-        }
-    }
-
-    /// Where the text is found, as it is or in one of [`disguises`].
-    fn places(&self, text: &str) -> Vec<&str> {
-        let forms = disguises(text);
-        let holds =
-            |bytes: &[u8]| forms.iter().any(|form| bytes.windows(form.len()).any(|window| window == form.as_bytes()));
-        self.0.iter().filter(|(_, bytes)| holds(bytes)).map(|(place, _)| place.as_str()).collect()
-    }
-}
-
-/// The ways in which a text may be written down: as it is, in either case, in hexadecimal, in base64 of either alphabet
-/// and at any place of a longer text, percent-encoded, as a list of bytes.
-fn disguises(text: &str) -> BTreeSet<String> {
-    let percent = |mark: fn(u8) -> bool| {
-        text.bytes().fold(String::new(), |mut written, byte| {
-            if mark(byte) {
-                write!(written, "%{byte:02X}").unwrap();
-            } else {
-                written.push(char::from(byte));
-            }
-            written
-        })
-    };
-    let list = format!("{:?}", text.as_bytes());
-    let mut forms = BTreeSet::from([
-        text.to_owned(),
-        text.to_uppercase(),
-        text.to_lowercase(),
-        hex::encode(text),
-        hex::encode_upper(text),
-        percent(|byte| !(byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))),
-        percent(|_| true),
-        list.trim_matches(['[', ']']).to_owned(),
-    ]);
-    for before in 0..3 {
-        // Whole groups of three bytes read the same whatever stands around them.
-        let inner = text.as_bytes().get(before..).unwrap_or_default();
-        let url_safe = URL_SAFE_NO_PAD.encode(&inner[..inner.len() / 3 * 3]);
-        forms.insert(url_safe.replace('-', "+").replace('_', "/"));
-        forms.insert(url_safe);
-    }
-    // Of a short text hardly anything is left, which is found everywhere.
-    forms.retain(|form| form.len() >= text.len());
-    forms
-}
-
-#[test]
-fn the_search_sees_through_every_disguise() {
-    use base64::engine::general_purpose::STANDARD;
-    let mut haystack = Haystack::default();
-    haystack.add("nothing", "NumberKey");
-    let list = format!("{:?}", format!("x{KEY}").as_bytes());
-    for written in [
-        format!("x {KEY}"),
-        KEY.to_lowercase(),
-        hex::encode(KEY),
-        STANDARD.encode(format!("user:{KEY}")),
-        STANDARD.encode(format!("a user:{KEY}\n")),
-        URL_SAFE_NO_PAD.encode(format!("the user:{KEY}")),
-        "NumberKey%2BCanary%2F0123456789abcdef%3D".to_owned(),
-        list,
-    ] {
-        haystack.add(written.clone(), written);
-    }
-    assert_eq!(haystack.places(KEY).len(), haystack.0.len() - 1);
-}
 
 fn double() -> sandbox::Options {
     sandbox::Options {

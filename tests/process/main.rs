@@ -3,6 +3,8 @@
 
 mod canary;
 mod crash;
+mod custody;
+mod haystack;
 mod serve;
 mod support;
 mod watch;

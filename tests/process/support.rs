@@ -166,6 +166,10 @@ impl Gateway {
         signal(self.process.id(), name);
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits for its end, and kills it rather than wait for ever.
     pub fn wait(mut self) -> ExitStatus {
         patiently(self.process.id(), || self.process.wait().unwrap())
@@ -215,7 +219,7 @@ fn signal(process: u32, name: &str) {
 
 /// A free port below those that the system gives to outgoing connections: while the gateway is away, none of them may sit
 /// down on its port.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     loop {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(20_000..32_000)));
         if TcpListener::bind(address).is_ok() {
