@@ -154,7 +154,11 @@ fn name(text: &str) -> Result<(), Invalid> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     let bytes = text.as_bytes();
     let starts_well = bytes.first().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    if starts_well && bytes.len() <= 63 && bytes.iter().all(|byte| inner(*byte)) {
+    // Names are told everywhere, so that a key or a token in the place of one must not become one.
+    let is_secret = ["ps_", "pgt_"].iter().any(|it| text.strip_prefix(it).is_some_and(|rest| rest.len() >= 16));
+    if is_secret {
+        Err(Invalid::because("must not look like a key or a token"))
+    } else if starts_well && bytes.len() <= 63 && bytes.iter().all(|byte| inner(*byte)) {
         Ok(())
     } else {
         Err(Invalid::because(

@@ -170,7 +170,10 @@ impl House {
     fn command(&mut self, token: &str, words: &[&str]) -> (i32, String) {
         let mut program = Command::new(env!("CARGO_BIN_EXE_pilotgate"));
         // What is secret stands in files and in the environment, as the README says.
-        program.args(words).env("PILOTGATE_TOKEN", token).env("PILOTGATE_ADDRESS", format!("http://{}", self.place.grpc));
+        program
+            .args(words)
+            .env("PILOTGATE_TOKEN", token)
+            .env("PILOTGATE_ADDRESS", format!("http://{}", self.place.grpc));
         let process = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = patiently(process.id(), || process.wait_with_output()).unwrap();
         let code = output.status.code().unwrap();
@@ -362,7 +365,14 @@ fn misplaced(house: &mut House, secret: &str) {
         &["vault", "rotate", "--etag", secret],
     ] {
         let mut kept = std::mem::take(&mut house.haystack);
-        let (_, told) = house.admin(words);
+        let (code, mut told) = house.admin(words);
+        // What the client itself does not understand goes nowhere.
+        if code == 2 {
+            told.clear();
+        }
+        // Somebody without any right is turned away, which the audit log notes.
+        let (code, refused) = house.command(TOKEN, words);
+        told += if code == 2 { "" } else { &refused };
         std::mem::swap(&mut house.haystack, &mut kept);
         // Under a name that does not tell the secret itself.
         let words = words.iter().map(|word| word.replace(secret, "SECRET")).collect::<Vec<_>>();
@@ -404,6 +414,7 @@ async fn worked(format: &str, account_wide: bool) -> House {
         callers(&mut house);
         if account_wide {
             let issued = house.planted.iter().find(|(what, _)| what == "an issued token").unwrap().1.clone();
+            house.done(&["callers", "create", "other"]);
             for secret in [house.shop_key().as_str(), KEY, ROOT, ADMIN, &issued] {
                 misplaced(&mut house, secret);
             }
@@ -423,7 +434,8 @@ async fn worked(format: &str, account_wide: bool) -> House {
     gateway.signal("TERM");
     assert!(tokio::task::spawn_blocking(move || gateway.wait()).await.unwrap().success());
     let database = rusqlite::Connection::open(house.data().join("pilotgate.db")).unwrap();
-    let half = "UPDATE records SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || x'00' AS BLOB) WHERE name = 'store'";
+    let half =
+        "UPDATE records SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || x'00' AS BLOB) WHERE name = 'store'";
     assert_eq!(database.execute(half, []).unwrap(), 1);
     drop(database);
     let gateway = house.serve().await;

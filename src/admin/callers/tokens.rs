@@ -68,7 +68,7 @@ pub(super) fn forget(caller: &mut Caller, now: Timestamp) {
 
 fn find<'a>(caller: &'a mut Caller, id: &str) -> Result<&'a mut Token, AdminError> {
     let found = caller.tokens.iter_mut().find(|token| token.id == id);
-    found.ok_or_else(|| AdminError::NotFound(format!("token {id} of caller {}", caller.name)))
+    found.ok_or_else(|| AdminError::NotFound(format!("such a token of caller {}", caller.name)))
 }
 
 fn later(now: Timestamp, span: Duration) -> Timestamp {

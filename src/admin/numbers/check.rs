@@ -60,12 +60,12 @@ impl Finding {
 impl Admin {
     /// Finds out how a number stands. What is found is no error, and neither is that nothing is.
     pub async fn check_number(&self, _: &Acting<ViewNumbers>, word: &str) -> Result<Checked, AdminError> {
-        let name = self.keys.find(word).ok_or_else(|| AdminError::NotFound(format!("number/{word}")))?;
+        let name = self.keys.find(word).ok_or_else(|| super::not_found(word))?;
         // Held for as long as the calls last, so that the key does not change under them. One that is being changed, or lost,
         // is waited for by nobody who only looks.
         let used = self.keys.use_now(&name);
         let number = used.as_ref().ok().map(InUse::number).cloned().or_else(|| self.keys.get(&name));
-        let number = number.ok_or_else(|| AdminError::NotFound(format!("number/{word}")))?;
+        let number = number.ok_or_else(|| super::not_found(word))?;
         let mut checked = Checked {
             name,
             key_accepted: Finding::Unknown,

@@ -114,7 +114,7 @@ impl Admin {
     pub fn number(&self, _: &Acting<ViewNumbers>, word: &str) -> Result<Listed, AdminError> {
         let known = self.keys.find(word).and_then(|name| self.keys.get(&name)).map(Listed::Known);
         let unreadable = || self.beside.unreadable().get(word).cloned().map(Listed::Unreadable);
-        known.or_else(unreadable).ok_or_else(|| AdminError::NotFound(format!("number/{word}")))
+        known.or_else(unreadable).ok_or_else(|| not_found(word))
     }
 
     /// Seals a number, commits it with what the audit log says of it, and puts it into the ring. In the place of the version
@@ -188,4 +188,10 @@ fn key_of(name: &str) -> RecordKey {
 
 fn failed(error: &serde_json::Error) -> StoreError {
     StoreError::Failed(format!("a number cannot be written down: line {}", error.line()))
+}
+
+/// There is no such number. What can be no name is not repeated: it may be a secret in the wrong place.
+fn not_found(word: &str) -> AdminError {
+    let name = NumberName::try_from(word.to_owned());
+    AdminError::NotFound(name.map_or_else(|_| "such a number".to_owned(), |name| subject(&name)))
 }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     admin::Admin,
+    domain::ids::CallerName,
     identity::{Acting, Duty},
 };
 
@@ -36,7 +37,7 @@ async fn acting<D: Duty, T>(
     let principal = principal(request)?;
     let from = Connection::peer(request);
     // What does not fit into the audit log is told of by the conversion.
-    let subject: String = subject.chars().take(LONGEST_REASON).collect();
+    let subject = shown(subject);
     let reason: String = reason.chars().take(LONGEST_REASON).collect();
     match admin.identity.administer(&principal, from, &reason) {
         Ok(acting) => Ok(acting),
@@ -46,4 +47,10 @@ async fn acting<D: Duty, T>(
             Err(of_not_administrator::<D>(error))
         }
     }
+}
+
+/// What an act is about, without what can be no name: that may be a secret in a wrong field, and the audit log keeps it.
+fn shown(subject: &str) -> String {
+    let part = |part| if CallerName::try_from(String::from(part)).is_ok() { part } else { "?" };
+    subject.split('/').map(part).collect::<Vec<_>>().join("/")
 }
