@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use jsonwebtoken::Algorithm;
 use pilotgate::{
     domain::secret::TokenHash,
     sandbox::{self, Fault, FaultKind, NumberSeed, On},
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     haystack::Haystack,
+    signer::Signer,
     support::{Gateway, PATH_TOKEN, Place, READER, TOKEN, free_port, patiently, run},
 };
 
@@ -103,15 +104,12 @@ impl House {
             self.plant(&format!("the TLS key of the {name}"), pem.lines().nth(2).unwrap());
         }
         self.place.write("ca.crt", &authority.pem());
-        let issuer = EncodingKey::from_ec_pem(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
-        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&issuer, Algorithm::ES256).unwrap()).unwrap();
-        jwk["kid"] = json!("k1");
-        self.place.write("jwks.json", &json!({ "keys": [jwk] }).to_string());
+        let issuer = Signer::of("k1", Algorithm::ES256);
+        self.place.write("jwks.json", &json!({ "keys": [issuer.jwk()] }).to_string());
         let expires = jiff::Timestamp::now().as_second() + 3600;
         for (file, subject) in [("good.jwt", "svc-orders"), ("foreign.jwt", "svc-nobody")] {
             let claims = json!({ "iss": "https://issuer.test", "aud": "pilotgate", "sub": subject, "exp": expires });
-            let header = Header { kid: Some("k1".to_owned()), ..Header::new(Algorithm::ES256) };
-            let token = jsonwebtoken::encode(&header, &claims, &issuer).unwrap();
+            let token = issuer.sign(&claims);
             self.place.write(file, &token);
             self.plant(file, token.rsplit('.').next().unwrap());
         }
