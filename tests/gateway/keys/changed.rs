@@ -101,10 +101,11 @@ async fn a_change_that_takes_too_long_is_told() {
     settings.upstream.timeout = Span(Duration::from_millis(200));
     let gateway = start(settings).await;
     let mut client = client(&gateway).await;
-    put(&gateway, rotating(&gateway)).await;
+    let changing = gateway.keys().exclusive(&main_number()).await;
     let told = error_of(client.send_message(text(STUCK, "x")).await);
     assert_eq!((told.code, &*told.reason, &*told.metadata["cause"]), (Code::Unavailable, "NUMBER_HELD", "key change"));
     assert!(told.retry_after.is_some());
+    drop(changing);
     world.end(client, gateway).await;
 }
 
@@ -117,7 +118,7 @@ async fn a_number_that_waits_for_its_key_keeps_no_place_from_another() {
     settings.numbers.push(crate::support::second_number(&world));
     let gateway = start(settings).await;
     let mut client = client(&gateway).await;
-    put(&gateway, rotating(&gateway)).await;
+    let changing = gateway.keys().exclusive(&main_number()).await;
     let held = send(&mut client, queued(text(STUCK, "held"))).await;
     let direct = tokio::spawn({
         let mut client = client.clone();
@@ -130,7 +131,7 @@ async fn a_number_that_waits_for_its_key_keeps_no_place_from_another() {
         message_until(&mut client, &id, |message| message.status() == MessageStatus::Queued).await;
     }
     assert!(!direct.is_finished());
-    put(&gateway, changed(&gateway, |number| number.rotation = None)).await;
+    drop(changing);
     soon(direct).await.unwrap();
     message_until(&mut client, &held, |message| message.status() == MessageStatus::Queued).await;
     world.end(client, gateway).await;
