@@ -24,7 +24,7 @@ pub use self::{
 };
 use crate::{
     domain::sources::Sources,
-    identity::{Acting, Identity},
+    identity::{Acting, Duty, Identity},
     keys::KeyRing,
     store::Store,
     upstream::Upstream,
@@ -85,6 +85,11 @@ impl Admin {
             unsaved: rotation::Unsaved::default(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The proof as of now, for an act that has waited for others.
+    fn confirmed<D: Duty>(&self, acting: &Acting<D>) -> Result<Acting<D>, AdminError> {
+        self.identity.confirm(acting).map_err(|_| AdminError::Lost(D::RIGHT))
     }
 
     /// Notes in the audit log that an act was refused, and hands the refusal on.

@@ -66,6 +66,9 @@ pub enum AdminError {
     /// The record cannot be read: it is damaged, was tampered with, or is sealed under another root key.
     #[error("the record of {0} cannot be read: {1}")]
     Unreadable(String, UnsealError),
+    /// Whoever acts has lost the right to it while the act waited.
+    #[error("the right {0} was lost meanwhile")]
+    Lost(AdminRight),
     /// Nobody gives a right that it does not hold.
     #[error("the right {0} is not yours to give")]
     Beyond(AdminRight),

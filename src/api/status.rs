@@ -17,7 +17,7 @@ use crate::{
         quota::{Exceeded, Limit},
     },
     fanout::{CommitError, CursorError, FollowError, SeekError},
-    identity::{CredentialError, Duty, Lapse, Narrowed, NotAdministrator, NotGranted},
+    identity::{CredentialError, Duty, Lapse, Narrowed, NotAdministrator, NotGranted, SendDenied},
     messaging::{ListError, LookError, PageTokenError, SendError, UndecidedError},
     store::StoreError,
     tracking::RefreshError,
@@ -146,6 +146,7 @@ pub(super) fn of_admin(error: &AdminError) -> Status {
         AdminError::NotNow(_) => Reason::WrongState,
         AdminError::Unreadable(..) => Reason::RecordUnreadable,
         AdminError::Beyond(_) => Reason::RightNotHeld,
+        AdminError::Lost(_) => Reason::NotAdministrator,
         AdminError::KeyRefused => Reason::NumberKeyRefused,
         AdminError::Refused(..) => Reason::UpstreamRejected,
         AdminError::Unavailable(_) => Reason::UpstreamUnavailable,
@@ -153,7 +154,7 @@ pub(super) fn of_admin(error: &AdminError) -> Status {
     tracing::warn!(%error, "an act of administration was refused");
     let answer = Answer::new(reason, error.to_string());
     let answer = match error {
-        AdminError::Beyond(right) => answer.with("right", right),
+        AdminError::Beyond(right) | AdminError::Lost(right) => answer.with("right", right),
         AdminError::Refused(status, _) => answer.with("upstream_status", status),
         AdminError::Unavailable(_) => answer.retry_after(DEFAULT_WAIT),
         _ => answer,
@@ -214,6 +215,9 @@ pub(super) fn of_send(error: &SendError, now: Timestamp) -> Status {
             let violation = |field: &&str| FieldViolation::new(*field, "must lie in the future");
             invalid_request(fields.iter().map(violation).collect())
         }
+        SendError::Denied(SendDenied::Credential(error)) => of_credential(*error),
+        SendError::Denied(SendDenied::NotGranted(error)) => of_not_granted(*error),
+        SendError::Denied(SendDenied::Narrowed(error)) => of_narrowed(*error),
         SendError::OverQuota(exceeded) => of_quota(exceeded, now),
         SendError::Overloaded => {
             let answer = Answer::new(Reason::Overloaded, "too many sends are waiting for pilot status");

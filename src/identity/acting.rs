@@ -1,21 +1,19 @@
 //! Proofs that somebody administers something. Their fields are private to this room: nobody else can make one.
 
-use std::{marker::PhantomData, net::IpAddr, sync::Arc};
+use std::{marker::PhantomData, net::IpAddr};
 
 use jiff::Timestamp;
 
 use crate::domain::{
     audit::{Act, ITSELF},
-    ids::CallerName,
     principal::{AdminRight, Area, Level, Principal},
 };
 
 /// Proof that somebody may do what `D` stands for, with what the audit log says of who it is.
 #[derive(Clone, Debug)]
 pub struct Acting<D> {
-    actor: String,
-    caller: Option<CallerName>,
-    credential: Option<Arc<str>>,
+    /// `None`: the gateway itself.
+    principal: Option<Principal>,
     from: Option<IpAddr>,
     reason: Option<String>,
     rights: Vec<AdminRight>,
@@ -23,7 +21,7 @@ pub struct Acting<D> {
 }
 
 /// Something to administer.
-pub trait Duty {
+pub trait Duty: Clone {
     /// The right that it takes.
     const RIGHT: AdminRight;
 }
@@ -67,38 +65,24 @@ duties! {
 
 impl<D> Acting<D> {
     pub(super) fn prove(principal: &Principal, rights: Vec<AdminRight>, from: Option<IpAddr>, reason: &str) -> Self {
-        Self {
-            actor: principal.caller.to_string(),
-            caller: Some(principal.caller.clone()),
-            credential: Some(Arc::clone(&principal.credential)),
-            from,
-            reason: Some(reason.to_owned()).filter(|reason| !reason.is_empty()),
-            rights,
-            duty: PhantomData,
-        }
+        let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
+        Self { principal: Some(principal.clone()), from, reason, rights, duty: PhantomData }
     }
 
     /// For what the gateway does by itself, which nobody has asked for.
     pub fn of_the_gateway(reason: &str) -> Self {
-        Self {
-            actor: ITSELF.to_owned(),
-            caller: None,
-            credential: None,
-            from: None,
-            reason: Some(reason.to_owned()),
-            rights: Vec::new(),
-            duty: PhantomData,
-        }
+        let reason = Some(reason.to_owned());
+        Self { principal: None, from: None, reason, rights: Vec::new(), duty: PhantomData }
     }
 
     /// What the audit log calls whoever acts.
     pub fn actor(&self) -> &str {
-        &self.actor
+        self.principal.as_ref().map_or(ITSELF, |principal| principal.caller.as_str())
     }
 
-    /// The caller that acts; `None` if it is the gateway itself.
-    pub const fn caller(&self) -> Option<&CallerName> {
-        self.caller.as_ref()
+    /// Who acts, from where and why; `None` if it is the gateway itself.
+    pub(super) fn who(&self) -> Option<(&Principal, Option<IpAddr>, &str)> {
+        Some((self.principal.as_ref()?, self.from, self.reason.as_deref().unwrap_or_default()))
     }
 
     /// Whether whoever acts has this right, and so may give it.
@@ -110,8 +94,8 @@ impl<D> Acting<D> {
     pub fn act(&self, at: Timestamp, action: &str, subject: impl Into<String>, outcome: &str) -> Act {
         Act {
             at,
-            actor: self.actor.clone(),
-            credential: self.credential.as_ref().map(|credential| (**credential).to_owned()),
+            actor: self.actor().to_owned(),
+            credential: self.principal.as_ref().map(|principal| principal.credential.to_string()),
             from: self.from.map(|from| from.to_string()),
             action: action.to_owned(),
             subject: subject.into(),

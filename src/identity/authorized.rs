@@ -1,13 +1,13 @@
 //! Proofs of a check. Their fields are private to this room: nobody else can make one.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::sync::Arc;
 
-use super::{NotGranted, Registered};
+use super::{CredentialError, Identity, NotGranted, Registered};
 use crate::domain::{
     content::Content,
     ids::{CallerName, NumberName},
     intent::Intent,
-    principal::{Grant, NumberScope, Permission},
+    principal::{Grant, NumberScope, Permission, Principal},
     quota::Quota,
 };
 
@@ -16,13 +16,12 @@ use crate::domain::{
 pub struct Authorized<P> {
     caller: CallerName,
     number: NumberName,
-    quota: Quota,
-    right: PhantomData<P>,
+    right: P,
 }
 
 impl<P> Authorized<P> {
-    pub(super) const fn prove(caller: CallerName, number: NumberName) -> Self {
-        Self { caller, number, quota: Quota::NONE, right: PhantomData }
+    pub(super) const fn prove(caller: CallerName, number: NumberName, right: P) -> Self {
+        Self { caller, number, right }
     }
 
     /// Who may.
@@ -39,8 +38,29 @@ impl<P> Authorized<P> {
 impl Authorized<Send> {
     /// How much the caller may send over all numbers.
     pub const fn quota(&self) -> Quota {
-        self.quota
+        self.right.quota
     }
+
+    /// The same proof as of now, for a send that has waited since it was proven.
+    pub fn renewed(&self, intent: &Intent) -> Result<Self, SendDenied> {
+        let Send { identity, principal, .. } = &self.right;
+        identity.still(principal, identity.sources.now())?;
+        Ok(identity.may_send(principal, Some(self.number.clone()))?.permit(intent)?)
+    }
+}
+
+/// Why what was proven before can be proven no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendDenied {
+    /// The credential is no longer accepted.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// Nothing is granted on the number.
+    #[error(transparent)]
+    NotGranted(#[from] NotGranted),
+    /// What is granted does not go as far.
+    #[error(transparent)]
+    Narrowed(#[from] Narrowed),
 }
 
 /// Proof that a caller may send something from a number, though perhaps not everything: [`permit`](Self::permit) tells.
@@ -48,6 +68,8 @@ impl Authorized<Send> {
 pub struct SendRight {
     registered: Arc<Registered>,
     number: NumberName,
+    identity: Arc<Identity>,
+    principal: Principal,
 }
 
 /// No grant that the caller has on the number goes this far.
@@ -62,8 +84,9 @@ pub enum Narrowed {
 }
 
 impl SendRight {
-    pub(super) fn prove(registered: Arc<Registered>, number: NumberName) -> Result<Self, NotGranted> {
-        let right = Self { registered, number };
+    pub(super) fn prove(identity: Arc<Identity>, principal: Principal, number: NumberName) -> Result<Self, NotGranted> {
+        let registered = identity.caller(&principal.caller).ok_or(NotGranted)?;
+        let right = Self { registered, number, identity, principal };
         if right.grants().next().is_some() { Ok(right) } else { Err(NotGranted) }
     }
 
@@ -71,8 +94,9 @@ impl SendRight {
     pub fn permit(self, intent: &Intent) -> Result<Authorized<Send>, Narrowed> {
         self.covers(intent)?;
         let caller = &self.registered.caller;
-        let (caller, quota) = (caller.name.clone(), caller.quota);
-        Ok(Authorized { caller, number: self.number, quota, right: PhantomData })
+        let (name, quota) = (caller.name.clone(), caller.quota);
+        let right = Send { quota, identity: self.identity, principal: self.principal };
+        Ok(Authorized::prove(name, self.number, right))
     }
 
     fn covers(&self, intent: &Intent) -> Result<(), Narrowed> {
@@ -116,20 +140,24 @@ fn scopes(grants: &[Grant], permission: Permission) -> Vec<NumberScope> {
 }
 
 /// A right that one check is enough for.
-pub trait Right {
+pub trait Right: Default {
     /// The permission that gives it.
     const PERMISSION: Permission;
 }
 
-/// The right to send.
-#[derive(Clone, Copy, Debug)]
-pub enum Send {}
+/// The right to send, and what proves it again.
+#[derive(Clone, Debug)]
+pub struct Send {
+    quota: Quota,
+    identity: Arc<Identity>,
+    principal: Principal,
+}
 /// The right to cancel.
-#[derive(Clone, Copy, Debug)]
-pub enum Cancel {}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cancel;
 /// The right to read.
-#[derive(Clone, Copy, Debug)]
-pub enum Read {}
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Read;
 
 impl Right for Cancel {
     const PERMISSION: Permission = Permission::Cancel;

@@ -25,7 +25,7 @@ pub use self::{
         Acting, Duty, ManageCallers, ManageNumbers, ManageOutbox, ManageSubscriptions, ManageVault, ViewAudit,
         ViewCallers, ViewNumbers, ViewOutbox, ViewSubscriptions, ViewVault,
     },
-    authorized::{Authorized, Cancel, InboxSight, Narrowed, Read, Send, SendRight, Visibility},
+    authorized::{Authorized, Cancel, InboxSight, Narrowed, Read, Send, SendDenied, SendRight, Visibility},
     roll::Registered,
     standing::{Lapse, Standing},
 };
@@ -154,7 +154,7 @@ impl Identity {
     ) -> Result<Authorized<P>, NotGranted> {
         let number = number.ok_or(NotGranted)?;
         if self.allows(principal, &number, P::PERMISSION) {
-            Ok(Authorized::prove(principal.caller.clone(), number))
+            Ok(Authorized::prove(principal.caller.clone(), number, P::default()))
         } else {
             Err(NotGranted)
         }
@@ -162,9 +162,12 @@ impl Identity {
 
     /// Proof that the principal may send from the number, as far as its grants go. `None` stands for a number that is not
     /// registered.
-    pub fn may_send(&self, principal: &Principal, number: Option<NumberName>) -> Result<SendRight, NotGranted> {
-        let number = number.ok_or(NotGranted)?;
-        SendRight::prove(self.caller(&principal.caller).ok_or(NotGranted)?, number)
+    pub fn may_send(
+        self: &Arc<Self>,
+        principal: &Principal,
+        number: Option<NumberName>,
+    ) -> Result<SendRight, NotGranted> {
+        SendRight::prove(Arc::clone(self), principal.clone(), number.ok_or(NotGranted)?)
     }
 
     /// Whether what the principal showed is still accepted.
@@ -186,6 +189,13 @@ impl Identity {
         } else {
             Err(NotAdministrator)
         }
+    }
+
+    /// The same proof as of now, for an act that has waited since it was proven: its author may have lost the right.
+    pub fn confirm<D: Duty>(&self, acting: &Acting<D>) -> Result<Acting<D>, NotAdministrator> {
+        let Some((principal, from, reason)) = acting.who() else { return Ok(acting.clone()) };
+        self.still(principal, self.sources.now()).map_err(|_| NotAdministrator)?;
+        self.administer(principal, from, reason)
     }
 
     /// What the principal sees of messages and updates.

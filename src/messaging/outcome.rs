@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     domain::{ids::MessageId, message::Message, quota::Exceeded},
+    identity::SendDenied,
     store::StoreError,
     upstream::{Doubt, Refusal},
 };
@@ -67,6 +68,9 @@ pub enum SendError {
     /// The gateway ends, and the send was still waiting for leave. Nothing was recorded.
     #[error("the gateway is ending")]
     Draining,
+    /// The right to send it was lost while it waited. Nothing was recorded.
+    #[error(transparent)]
+    Denied(#[from] SendDenied),
     /// A limit on what may be sent is used up. Nothing was recorded.
     #[error("{} of {} messages a {} used up", .0.limit.subject.to_text(), .0.limit.most, .0.limit.window.word())]
     OverQuota(Exceeded),

@@ -116,7 +116,9 @@ impl Messaging {
     }
 
     /// Stores the message for the queue to hand over.
-    async fn enqueue(&self, asked: Box<Asked>) -> Result<Sent, SendError> {
+    async fn enqueue(&self, mut asked: Box<Asked>) -> Result<Sent, SendError> {
+        // It may have waited for its place for long.
+        asked.right = asked.right.renewed(&asked.request.intent)?;
         let usable = match self.keys.get(asked.right.number()) {
             Some(number) if number.disabled => Err(SendError::NumberDisabled),
             Some(_) => Ok(()),
@@ -195,7 +197,9 @@ impl Messaging {
         }
     }
 
-    async fn run(self, asked: Box<Asked>, leave: Leave) -> Result<Sent, SendError> {
+    async fn run(self, mut asked: Box<Asked>, leave: Leave) -> Result<Sent, SendError> {
+        // It may have waited for its leave for long.
+        asked.right = asked.right.renewed(&asked.request.intent)?;
         let draft = self.draft(&asked);
         let deadline = asked.request.deadline;
         // A new message cannot be running already; it is entered before it is on disk, so that a repeated call finds it.

@@ -34,7 +34,7 @@ use crate::support::{
 struct Parts {
     messaging: Messaging,
     store: Arc<dyn Store>,
-    identity: Identity,
+    identity: Arc<Identity>,
     draining: CancellationToken,
 }
 
@@ -54,7 +54,7 @@ impl Parts {
             draining.clone(),
         );
         messaging.recover().await.unwrap();
-        Self { messaging, store, identity: Identity::of(config.callers), draining }
+        Self { messaging, store, identity: Arc::new(Identity::of(config.callers)), draining }
     }
 
     async fn send(&self, phone: &str, request_id: &str, handoff: Handoff) -> Result<Sent, SendError> {

@@ -34,29 +34,38 @@ pub(super) struct Target {
 }
 
 impl Admin {
+    /// Waits until nobody else changes callers, which may take away the right to.
+    pub(super) async fn desk(
+        &self,
+        acting: &Acting<ManageCallers>,
+    ) -> Result<(Desk, Acting<ManageCallers>), AdminError> {
+        let desk = Arc::clone(&self.callers).lock_owned().await;
+        Ok((desk, self.confirmed(acting)?))
+    }
+
     /// Changes a stored caller, one change after the other.
     pub(super) async fn change_caller(
         &self,
         acting: &Acting<ManageCallers>,
         target: Target,
-        edit: impl FnOnce(&mut Caller, Timestamp) -> Result<(), AdminError> + Send,
+        edit: impl FnOnce(&Acting<ManageCallers>, &mut Caller, Timestamp) -> Result<(), AdminError> + Send,
     ) -> Result<Arc<Registered>, AdminError> {
         let changing = async {
-            let desk = Arc::clone(&self.callers).lock_owned().await;
+            let (desk, acting) = self.desk(acting).await?;
             let (before, _) = self.stored_caller(&desk, &target)?;
             let now = self.sources.now();
             let mut after = before.caller.clone();
-            edit(&mut after, now)?;
+            edit(&acting, &mut after, now)?;
             if after == before.caller {
                 // Asked for and granted, so the log has it; the state stays the same one.
-                let act = self.caller_act(acting, &target, BTreeMap::new());
+                let act = self.caller_act(&acting, &target, BTreeMap::new());
                 self.store.audit(vec![act]).await?;
                 return Ok(before);
             }
             tokens::forget(&mut after, now);
             after.update_time = Some(now);
             self.leaves_a_manager(&target.name, Some(&after))?;
-            self.write_caller(desk, acting, target.action, Some(&before), after, now).await
+            self.write_caller(desk, &acting, target.action, Some(&before), after, now).await
         };
         self.noted_caller_act(acting, &target, changing).await
     }

@@ -143,17 +143,17 @@ impl Admin {
     ) -> Result<Arc<Registered>, AdminError> {
         let target = Target { action: "caller.create", name: caller.name.clone(), expected: None };
         let creating = async {
-            let desk = Arc::clone(&self.callers).lock_owned().await;
+            let (desk, acting) = self.desk(acting).await?;
             if self.identity.caller(&caller.name).is_some() || desk.contains_key(&caller.name) {
                 return Err(AdminError::Exists(format!("caller {}", caller.name)));
             }
             if caller.name.as_str() == ITSELF {
                 return Err(AdminError::Taken(format!("{ITSELF} stands for the gateway itself")));
             }
-            may_give(acting, &[], &caller.admin)?;
+            may_give(&acting, &[], &caller.admin)?;
             let now = self.sources.now();
             let after = Caller { create_time: Some(now), update_time: Some(now), ..caller };
-            self.write_caller(desk, acting, target.action, None, after, now).await
+            self.write_caller(desk, &acting, target.action, None, after, now).await
         };
         self.noted_caller_act(acting, &target, creating).await
     }
@@ -167,7 +167,7 @@ impl Admin {
         update: CallerUpdate,
     ) -> Result<Arc<Registered>, AdminError> {
         let target = Target { action: "caller.update", name, expected };
-        self.change_caller(acting, target, |caller, _| {
+        self.change_caller(acting, target, |acting, caller, _| {
             if let Some(admin) = update.admin {
                 may_give(acting, &caller.admin, &admin)?;
                 caller.admin = admin;
@@ -196,7 +196,7 @@ impl Admin {
         expected: Option<Etag>,
     ) -> Result<Arc<Registered>, AdminError> {
         let target = Target { action: "caller.disable", name, expected };
-        self.change_caller(acting, target, |caller, _| {
+        self.change_caller(acting, target, |_, caller, _| {
             caller.disabled = true;
             Ok(())
         })
@@ -211,7 +211,7 @@ impl Admin {
         expected: Option<Etag>,
     ) -> Result<Arc<Registered>, AdminError> {
         let target = Target { action: "caller.enable", name, expected };
-        self.change_caller(acting, target, |caller, _| {
+        self.change_caller(acting, target, |_, caller, _| {
             caller.disabled = false;
             Ok(())
         })
@@ -227,7 +227,7 @@ impl Admin {
         grants: Vec<Grant>,
     ) -> Result<Arc<Registered>, AdminError> {
         let target = Target { action: "caller.grants.set", name, expected };
-        self.change_caller(acting, target, |caller, _| {
+        self.change_caller(acting, target, |_, caller, _| {
             caller.grants = grants;
             Ok(())
         })
@@ -244,7 +244,7 @@ impl Admin {
     ) -> Result<Issued, AdminError> {
         let token = CallerToken::generate(&self.sources);
         let target = Target { action: "caller.token.issue", name, expected };
-        let issuing = self.change_caller(acting, target, |caller, now| {
+        let issuing = self.change_caller(acting, target, |acting, caller, now| {
             may_stand_for(acting, caller)?;
             tokens::issue(caller, token.hash(), lifetime, now)
         });
@@ -263,7 +263,7 @@ impl Admin {
     ) -> Result<Issued, AdminError> {
         let token = CallerToken::generate(&self.sources);
         let target = Target { action: "caller.token.rotate", name, expected };
-        let rotating = self.change_caller(acting, target, |caller, now| {
+        let rotating = self.change_caller(acting, target, |acting, caller, now| {
             may_stand_for(acting, caller)?;
             tokens::end_after(caller, old, grace, now)?;
             tokens::issue(caller, token.hash(), lifetime, now)
@@ -281,7 +281,7 @@ impl Admin {
         token: &str,
     ) -> Result<Arc<Registered>, AdminError> {
         let target = Target { action: "caller.token.revoke", name, expected };
-        self.change_caller(acting, target, |caller, now| tokens::revoke(caller, token, now)).await
+        self.change_caller(acting, target, |_, caller, now| tokens::revoke(caller, token, now)).await
     }
 
     /// Deletes a caller, also one whose record cannot be read.
@@ -293,7 +293,7 @@ impl Admin {
     ) -> Result<(), AdminError> {
         let target = Target { action: "caller.delete", name, expected };
         let deleting = async {
-            let desk = Arc::clone(&self.callers).lock_owned().await;
+            let (desk, acting) = self.desk(acting).await?;
             let lost = desk.get(&target.name).map(|(version, _)| *version);
             let (before, version) = match lost {
                 Some(version) => {
@@ -303,11 +303,11 @@ impl Admin {
                 None => self.stored_caller(&desk, &target).map(|(before, version)| (Some(before), version))?,
             };
             if let Some(before) = &before {
-                may_give(acting, &before.caller.admin, &[])?;
+                may_give(&acting, &before.caller.admin, &[])?;
                 self.leaves_a_manager(&target.name, None)?;
             }
             let before = before.as_ref().map(|before| &before.caller);
-            let mut act = self.caller_act(acting, &target, told::differences(before, None));
+            let mut act = self.caller_act(&acting, &target, told::differences(before, None));
             act.detail.insert("etag".to_owned(), Etag(version).to_string());
             let key = key(&target.name);
             let change = Change { removals: vec![(key, version)], audit: vec![act], ..Change::default() };

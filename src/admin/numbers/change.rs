@@ -144,7 +144,7 @@ impl Admin {
         etag: Option<Etag>,
         force: bool,
     ) -> Result<(), AdminError> {
-        let right = self.sole_use(name).await?;
+        let right = self.sole_use_by(acting, name).await?;
         let unreadable = self.beside.unreadable().get(name.as_str()).map(|unreadable| unreadable.version);
         let version = match unreadable {
             Some(version) if etag.is_some_and(|Etag(seen)| seen != version) => {
@@ -232,7 +232,7 @@ impl Admin {
     ) -> Result<Arc<Number>, AdminError> {
         // Before anybody is made to wait.
         self.changeable(name, etag)?;
-        let right = self.sole_use(name).await?;
+        let right = self.sole_use_by(acting, name).await?;
         let before = self.changeable(name, etag)?;
         let mut after = (*before).clone();
         edit(&mut after)?;

@@ -104,7 +104,7 @@ impl Admin {
             // None that it replaces.
             source: Source::Declared,
         };
-        let right = self.sole_use(&number.name).await?;
+        let right = self.sole_use_by(acting, &number.name).await?;
         // Looked at under the right to change it, so that nobody registers it in between.
         self.expect_free(&number.name)?;
         let mut act = acting.act(now, action, subject(&number.name), "done");

@@ -81,7 +81,7 @@ impl Admin {
         let number = self.rotatable(name, etag)?;
         // Asked while calls go on with the old key.
         self.check_is_its_own(&number).await?;
-        let right = self.sole_use(name).await?;
+        let right = self.sole_use_by(acting, name).await?;
         // Looked at again: much may have happened before everybody had let go.
         let number = self.rotatable(name, etag)?;
         // Not before: whoever holds a place of this kind may be waiting for the key.
@@ -177,9 +177,19 @@ impl Admin {
     }
 
     /// Waits for the calls under way with the number's key, as long as one may take.
-    pub(super) async fn sole_use(&self, name: &NumberName) -> Result<Exclusive, AdminError> {
+    async fn sole_use(&self, name: &NumberName) -> Result<Exclusive, AdminError> {
         let right = timeout(self.upstream.timeout() + DRAIN, self.keys.exclusive(name)).await;
         right.map_err(|_| AdminError::NotNow(format!("{}: calls with its key did not end in time", subject(name))))
+    }
+
+    /// The same for an act of somebody, who may lose the right to it meanwhile.
+    pub(super) async fn sole_use_by(
+        &self,
+        acting: &Acting<ManageNumbers>,
+        name: &NumberName,
+    ) -> Result<Exclusive, AdminError> {
+        let right = self.sole_use(name).await?;
+        self.confirmed(acting).map(|_| right)
     }
 
     /// By the account-wide key another number's key would be changed just as well, if that one's id stood here by mistake.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
-use super::acting;
+use super::{acting, acting_on};
 use crate::{
     admin::{Admin, Issued},
     api::{convert::admin, status::of_admin},
-    identity::{Acting, Duty, Registered},
+    identity::Registered,
     proto::admin::v1::{self, caller_service_server::CallerService},
 };
 
@@ -23,17 +23,6 @@ impl CallerApi {
     /// Over these use cases. Tokens live for `lifetime` if nothing else is asked for; `None`: until they are revoked.
     pub const fn new(admin: Admin, lifetime: Option<Duration>) -> Self {
         Self { admin, lifetime }
-    }
-
-    /// Proof for an act on one caller.
-    async fn acting<D: Duty, T>(
-        &self,
-        request: &Request<T>,
-        action: &str,
-        about: impl FnOnce(&T) -> (&str, &str),
-    ) -> Result<Acting<D>, Status> {
-        let (name, reason) = about(request.get_ref());
-        acting(&self.admin, request, reason, (action, &format!("caller/{name}"))).await
     }
 
     fn told(&self, registered: &Registered) -> v1::Caller {
@@ -54,7 +43,8 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::CreateCallerRequest>,
     ) -> Result<Response<v1::CreateCallerResponse>, Status> {
-        let acting = self.acting(&request, "caller.create", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.create", |asked| ("caller", &asked.name, &asked.reason)).await?;
         let caller = admin::new_caller(request.into_inner(), &self.admin.keys)?;
         let caller = self.admin.create_caller(&acting, caller).await.map_err(|error| of_admin(&error))?;
         Ok(Response::new(v1::CreateCallerResponse { caller: Some(self.told(&caller)) }))
@@ -64,7 +54,7 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::GetCallerRequest>,
     ) -> Result<Response<v1::GetCallerResponse>, Status> {
-        let acting = self.acting(&request, "caller.get", |asked| (&asked.name, "")).await?;
+        let acting = acting_on(&self.admin, &request, "caller.get", |asked| ("caller", &asked.name, "")).await?;
         let name = admin::caller_name(&request.get_ref().name)?;
         let listed = self.admin.get_caller(&acting, &name).await.map_err(|error| of_admin(&error))?;
         let caller = admin::caller(&listed, self.admin.sources.now());
@@ -86,7 +76,9 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::UpdateCallerRequest>,
     ) -> Result<Response<v1::UpdateCallerResponse>, Status> {
-        let acting = self.acting(&request, "caller.update", |asked| (named(&asked.caller), &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.update", |asked| ("caller", named(&asked.caller), &asked.reason))
+                .await?;
         let ((name, etag), update) = admin::caller_update(request.into_inner())?;
         let caller = self.admin.update_caller(&acting, name, etag, update).await.map_err(|error| of_admin(&error))?;
         Ok(Response::new(v1::UpdateCallerResponse { caller: Some(self.told(&caller)) }))
@@ -96,7 +88,8 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::DisableCallerRequest>,
     ) -> Result<Response<v1::DisableCallerResponse>, Status> {
-        let acting = self.acting(&request, "caller.disable", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.disable", |asked| ("caller", &asked.name, &asked.reason)).await?;
         let v1::DisableCallerRequest { name, etag, reason } = request.into_inner();
         let (name, etag) = admin::which_caller(&name, &etag, &reason)?;
         let caller = self.admin.disable_caller(&acting, name, etag).await.map_err(|error| of_admin(&error))?;
@@ -107,7 +100,8 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::EnableCallerRequest>,
     ) -> Result<Response<v1::EnableCallerResponse>, Status> {
-        let acting = self.acting(&request, "caller.enable", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.enable", |asked| ("caller", &asked.name, &asked.reason)).await?;
         let v1::EnableCallerRequest { name, etag, reason } = request.into_inner();
         let (name, etag) = admin::which_caller(&name, &etag, &reason)?;
         let caller = self.admin.enable_caller(&acting, name, etag).await.map_err(|error| of_admin(&error))?;
@@ -118,7 +112,8 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::DeleteCallerRequest>,
     ) -> Result<Response<v1::DeleteCallerResponse>, Status> {
-        let acting = self.acting(&request, "caller.delete", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.delete", |asked| ("caller", &asked.name, &asked.reason)).await?;
         let v1::DeleteCallerRequest { name, etag, reason } = request.into_inner();
         let (name, etag) = admin::which_caller(&name, &etag, &reason)?;
         self.admin.delete_caller(&acting, name, etag).await.map_err(|error| of_admin(&error))?;
@@ -129,7 +124,9 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::IssueTokenRequest>,
     ) -> Result<Response<v1::IssueTokenResponse>, Status> {
-        let acting = self.acting(&request, "caller.token.issue", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.token.issue", |asked| ("caller", &asked.name, &asked.reason))
+                .await?;
         let ((name, etag), lifetime) = admin::token_issue(request.get_ref())?;
         let issued = self.admin.issue_token(&acting, name, etag, lifetime.or(self.lifetime));
         let (token, token_id, caller) = self.issued(issued.await.map_err(|error| of_admin(&error))?);
@@ -140,7 +137,9 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::RotateTokenRequest>,
     ) -> Result<Response<v1::RotateTokenResponse>, Status> {
-        let acting = self.acting(&request, "caller.token.rotate", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.token.rotate", |asked| ("caller", &asked.name, &asked.reason))
+                .await?;
         let ((name, etag), grace, lifetime) = admin::token_rotation(request.get_ref())?;
         let (old, spans) = (&request.get_ref().token_id, (grace, lifetime.or(self.lifetime)));
         let issued = self.admin.rotate_token(&acting, name, etag, old, spans).await;
@@ -152,7 +151,9 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        let acting = self.acting(&request, "caller.token.revoke", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.token.revoke", |asked| ("caller", &asked.name, &asked.reason))
+                .await?;
         let (name, etag) = admin::token_revocation(request.get_ref())?;
         let revoked = self.admin.revoke_token(&acting, name, etag, &request.get_ref().token_id).await;
         let caller = revoked.map_err(|error| of_admin(&error))?;
@@ -163,7 +164,9 @@ impl CallerService for CallerApi {
         &self,
         request: Request<v1::SetGrantsRequest>,
     ) -> Result<Response<v1::SetGrantsResponse>, Status> {
-        let acting = self.acting(&request, "caller.grants.set", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "caller.grants.set", |asked| ("caller", &asked.name, &asked.reason))
+                .await?;
         let ((name, etag), grants) = admin::new_grants(request.into_inner(), &self.admin.keys)?;
         let caller = self.admin.set_grants(&acting, name, etag, grants).await.map_err(|error| of_admin(&error))?;
         Ok(Response::new(v1::SetGrantsResponse { caller: Some(self.told(&caller)) }))

@@ -49,8 +49,32 @@ async fn acting<D: Duty, T>(
     }
 }
 
+/// The same for an act on one thing, whose kind, name and reason stand in the request.
+async fn acting_on<D: Duty, T>(
+    admin: &Admin,
+    request: &Request<T>,
+    action: &str,
+    about: impl FnOnce(&T) -> (&'static str, &str, &str),
+) -> Result<Acting<D>, Status> {
+    let (kind, name, reason) = about(request.get_ref());
+    acting(admin, request, reason, (action, &format!("{kind}/{name}"))).await
+}
+
 /// What an act is about, without what can be no name: that may be a secret in a wrong field, and the audit log keeps it.
+/// Of at most three parts, as all subjects are: whoever may do nothing must not fill the log either.
 fn shown(subject: &str) -> String {
-    let part = |part| if CallerName::try_from(String::from(part)).is_ok() { part } else { "?" };
-    subject.split('/').map(part).collect::<Vec<_>>().join("/")
+    let part = |part| if CallerName::from_text(part).is_ok() { part } else { "?" };
+    subject.splitn(3, '/').map(part).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn a_subject_that_is_none_is_short() {
+        assert_eq!(shown("subscription/orders/projector"), "subscription/orders/projector");
+        assert_eq!(shown("number/ps_0123456789abcdef0123456789abcdef"), "number/?");
+        assert_eq!(shown(&format!("caller/{}", "a/".repeat(1_000_000))), "caller/a/?");
+    }
 }

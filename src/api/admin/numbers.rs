@@ -2,11 +2,10 @@
 
 use tonic::{Request, Response, Status};
 
-use super::acting;
+use super::{acting, acting_on};
 use crate::{
     admin::{Admin, numbers::Listed},
     api::{convert::admin::numbers as convert, status::of_admin},
-    identity::{Acting, Duty},
     proto::admin::v1::{self, number_service_server::NumberService},
 };
 
@@ -21,17 +20,6 @@ impl NumberApi {
     pub const fn new(admin: Admin) -> Self {
         Self { admin }
     }
-
-    /// Proof for an act on one number.
-    async fn acting<D: Duty, T>(
-        &self,
-        request: &Request<T>,
-        action: &str,
-        about: impl FnOnce(&T) -> (&str, &str),
-    ) -> Result<Acting<D>, Status> {
-        let (name, reason) = about(request.get_ref());
-        acting(&self.admin, request, reason, (action, &format!("number/{name}"))).await
-    }
 }
 
 #[tonic::async_trait]
@@ -40,7 +28,8 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::RegisterNumberRequest>,
     ) -> Result<Response<v1::RegisterNumberResponse>, Status> {
-        let acting = self.acting(&request, "number.register", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "number.register", |asked| ("number", &asked.name, &asked.reason)).await?;
         let (registration, check) = convert::registration(request.into_inner())?;
         let number =
             self.admin.register_number(&acting, registration, check).await.map_err(|error| of_admin(&error))?;
@@ -62,7 +51,7 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::GetNumberRequest>,
     ) -> Result<Response<v1::GetNumberResponse>, Status> {
-        let acting = self.acting(&request, "number.get", |asked| (&asked.name, "")).await?;
+        let acting = acting_on(&self.admin, &request, "number.get", |asked| ("number", &asked.name, "")).await?;
         let word = convert::word(request.into_inner().name)?;
         let number = self.admin.number(&acting, &word).map_err(|error| of_admin(&error))?;
         Ok(Response::new(v1::GetNumberResponse { number: Some(convert::listed(&number)) }))
@@ -82,7 +71,9 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::UpdateNumberRequest>,
     ) -> Result<Response<v1::UpdateNumberResponse>, Status> {
-        let acting = self.acting(&request, "number.update", |asked| (named(&asked.number), &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "number.update", |asked| ("number", named(&asked.number), &asked.reason))
+                .await?;
         let (aim, settings) = convert::update(request.into_inner())?;
         let number = self.admin.update_number(&acting, &aim.name, aim.etag, settings).await;
         let number = number.map_err(|error| of_admin(&error))?;
@@ -93,7 +84,8 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::DisableNumberRequest>,
     ) -> Result<Response<v1::DisableNumberResponse>, Status> {
-        let acting = self.acting(&request, "number.disable", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "number.disable", |asked| ("number", &asked.name, &asked.reason)).await?;
         let v1::DisableNumberRequest { name, etag, reason } = request.into_inner();
         let aim = convert::aim(&name, &etag, &reason)?;
         let number = self.admin.disable_number(&acting, &aim.name, aim.etag).await.map_err(|error| of_admin(&error))?;
@@ -104,7 +96,8 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::EnableNumberRequest>,
     ) -> Result<Response<v1::EnableNumberResponse>, Status> {
-        let acting = self.acting(&request, "number.enable", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "number.enable", |asked| ("number", &asked.name, &asked.reason)).await?;
         let v1::EnableNumberRequest { name, etag, reason } = request.into_inner();
         let aim = convert::aim(&name, &etag, &reason)?;
         let number = self.admin.enable_number(&acting, &aim.name, aim.etag).await.map_err(|error| of_admin(&error))?;
@@ -115,7 +108,8 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::DeleteNumberRequest>,
     ) -> Result<Response<v1::DeleteNumberResponse>, Status> {
-        let acting = self.acting(&request, "number.delete", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "number.delete", |asked| ("number", &asked.name, &asked.reason)).await?;
         let v1::DeleteNumberRequest { name, etag, force, reason } = request.into_inner();
         let aim = convert::aim(&name, &etag, &reason)?;
         let deleted = self.admin.delete_number(&acting, &aim.name, aim.etag, force).await;
@@ -127,7 +121,8 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::SetNumberKeyRequest>,
     ) -> Result<Response<v1::SetNumberKeyResponse>, Status> {
-        let acting = self.acting(&request, "number.key.set", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "number.key.set", |asked| ("number", &asked.name, &asked.reason)).await?;
         let check = request.get_ref().check;
         let (aim, key) = convert::set_key(request.into_inner())?;
         let number = self.admin.set_number_key(&acting, &aim.name, aim.etag, key, check).await;
@@ -139,7 +134,9 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::RotateNumberKeyRequest>,
     ) -> Result<Response<v1::RotateNumberKeyResponse>, Status> {
-        let acting = self.acting(&request, "number.key.rotate", |asked| (&asked.name, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "number.key.rotate", |asked| ("number", &asked.name, &asked.reason))
+                .await?;
         let v1::RotateNumberKeyRequest { name, etag, reason } = request.into_inner();
         let aim = convert::aim(&name, &etag, &reason)?;
         let number = self.admin.rotate_number_key(&acting, &aim.name, aim.etag).await;
@@ -151,7 +148,7 @@ impl NumberService for NumberApi {
         &self,
         request: Request<v1::CheckNumberRequest>,
     ) -> Result<Response<v1::CheckNumberResponse>, Status> {
-        let acting = self.acting(&request, "number.check", |asked| (&asked.name, "")).await?;
+        let acting = acting_on(&self.admin, &request, "number.check", |asked| ("number", &asked.name, "")).await?;
         let word = convert::word(request.into_inner().name)?;
         let checked = self.admin.check_number(&acting, &word).await.map_err(|error| of_admin(&error))?;
         Ok(Response::new(convert::checked(checked)))

@@ -2,14 +2,13 @@
 
 use tonic::{Request, Response, Status};
 
-use super::acting;
+use super::{acting, acting_on};
 use crate::{
     admin::Admin,
     api::{
         convert::{self, admin},
         status::of_undecided,
     },
-    identity::{Acting, Duty},
     messaging::Messaging,
     proto::admin::v1::{self, outbox_service_server::OutboxService},
 };
@@ -25,17 +24,6 @@ impl OutboxApi {
     /// Over these use cases.
     pub const fn new(admin: Admin, messaging: Messaging) -> Self {
         Self { admin, messaging }
-    }
-
-    /// Proof for an act on one message.
-    async fn acting<D: Duty, T>(
-        &self,
-        request: &Request<T>,
-        action: &str,
-        about: impl FnOnce(&T) -> (&str, &str),
-    ) -> Result<Acting<D>, Status> {
-        let (id, reason) = about(request.get_ref());
-        acting(&self.admin, request, reason, (action, &format!("message/{id}"))).await
     }
 }
 
@@ -55,7 +43,9 @@ impl OutboxService for OutboxApi {
         &self,
         request: Request<v1::RetryMessageRequest>,
     ) -> Result<Response<v1::RetryMessageResponse>, Status> {
-        let acting = self.acting(&request, "outbox.retry", |asked| (&asked.message_id, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "outbox.retry", |asked| ("message", &asked.message_id, &asked.reason))
+                .await?;
         let v1::RetryMessageRequest { message_id, reason } = request.into_inner();
         let id = admin::undecided_id(&message_id, &reason, admin::Reason::Optional)?;
         let undecided = self.messaging.hasten(&acting, id).await.map_err(|error| of_undecided(&error))?;
@@ -66,7 +56,9 @@ impl OutboxService for OutboxApi {
         &self,
         request: Request<v1::DiscardMessageRequest>,
     ) -> Result<Response<v1::DiscardMessageResponse>, Status> {
-        let acting = self.acting(&request, "outbox.discard", |asked| (&asked.message_id, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "outbox.discard", |asked| ("message", &asked.message_id, &asked.reason))
+                .await?;
         let v1::DiscardMessageRequest { message_id, reason } = request.into_inner();
         let id = admin::undecided_id(&message_id, &reason, admin::Reason::Required)?;
         let message = self.messaging.discard(&acting, id).await.map_err(|error| of_undecided(&error))?;
@@ -77,7 +69,9 @@ impl OutboxService for OutboxApi {
         &self,
         request: Request<v1::ResolveInDoubtRequest>,
     ) -> Result<Response<v1::ResolveInDoubtResponse>, Status> {
-        let acting = self.acting(&request, "outbox.resolve", |asked| (&asked.message_id, &asked.reason)).await?;
+        let acting =
+            acting_on(&self.admin, &request, "outbox.resolve", |asked| ("message", &asked.message_id, &asked.reason))
+                .await?;
         let (id, resolution) = admin::resolution(request.into_inner())?;
         let message = self.messaging.resolve(&acting, id, resolution).await.map_err(|error| of_undecided(&error))?;
         Ok(Response::new(v1::ResolveInDoubtResponse { message: Some(convert::message(message)) }))

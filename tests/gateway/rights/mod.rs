@@ -3,6 +3,7 @@
 mod changes;
 mod narrowed;
 mod quotas;
+mod waiting;
 
 use std::sync::{
     Arc,
